@@ -1,0 +1,187 @@
+"""One shallow tree of what can go wrong, each with a stable code, an HTTP status, an exit code and a hint.
+
+The code is part of the API: it never changes its meaning. The tree is translated once, at the door: to RFC 9457
+problem+json by the server, to `error:`/`hint:` lines by the CLI.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class AtollError(Exception):
+    """The root; `code`, `status` and `exit_code` belong to the class, `detail`, `hint` and `fields` to the case."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, hint: str | None = None, **fields: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+        self.fields = fields
+
+    def problem(self) -> dict[str, Any]:
+        """This error as an RFC 9457 problem document; `code`, `hint` and the fields are extension members."""
+        document: dict[str, Any] = {
+            "type": f"urn:atoll:error:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+        if self.hint:
+            document["hint"] = self.hint
+        return {**document, **{key: value for key, value in self.fields.items() if key not in document}}
+
+
+class InvalidName(AtollError):
+    """A name does not follow its grammar."""
+
+    code, status, exit_code, title = "invalid-name", 422, 2, "Invalid name"
+
+
+class InvalidValue(AtollError):
+    """A value is of the wrong type or outside its stated limits."""
+
+    code, status, exit_code, title = "invalid-value", 422, 2, "Invalid value"
+
+
+class AddressForbidden(AtollError):
+    """An endpoint that nobody may register: link-local, metadata, unspecified, a DNS name, a unix path."""
+
+    code, status, exit_code, title = "address-forbidden", 422, 2, "Address forbidden"
+
+
+class EndpointInUse(AtollError):
+    """Another instance already answers at this host and port."""
+
+    code, status, title = "endpoint-in-use", 409, "Endpoint in use"
+
+
+class LeaseConflict(AtollError):
+    """The lease that was shown belongs to an older registration of this id; a newer one holds it."""
+
+    code, status, title = "lease-conflict", 409, "Lease conflict"
+
+
+class LeaseExpired(AtollError):
+    """The lease that was shown is no longer known; register again."""
+
+    code, status, title = "lease-expired", 410, "Lease expired"
+
+
+class NotFound(AtollError):
+    """There is no such thing."""
+
+    code, status, title = "not-found", 404, "Not found"
+
+
+class Conflict(AtollError):
+    """A compare-and-set found another revision than expected; read again and decide anew."""
+
+    code, status, title = "revision-conflict", 412, "Revision conflict"
+
+
+class Compacted(AtollError):
+    """The history that was asked for is gone; list, then watch from the listed revision."""
+
+    code, status, title = "compacted", 410, "History compacted"
+
+
+class Resync(AtollError):
+    """The watcher fell behind its limit; list, then watch from the listed revision."""
+
+    code, status, title = "resync", 410, "Watcher must resync"
+
+
+class StorageFull(AtollError):
+    """No room on disk: writes are refused, reads, watches and renewals go on; heals when room is made."""
+
+    code, status, title = "storage-full", 507, "Storage full"
+
+
+class StorageFailed(AtollError):
+    """The disk did not keep what it was told: nothing more is acknowledged and the process must end."""
+
+    code, status, title = "storage-failed", 503, "Storage failed"
+
+
+class StorageIncompatible(AtollError):
+    """The file on disk was written by a newer atoll, or is not ours."""
+
+    code, status, title = "storage-incompatible", 500, "Storage incompatible"
+
+
+class AlreadyRunning(AtollError):
+    """Another process holds this directory."""
+
+    code, status, title = "already-running", 409, "Already running"
+
+
+class Unauthorized(AtollError):
+    """No token, or not one we know."""
+
+    code, status, title = "unauthorized", 401, "Unauthorized"
+
+
+class Forbidden(AtollError):
+    """The Host or Origin of the request is not ours, or the token may not do this."""
+
+    code, status, title = "forbidden", 403, "Forbidden"
+
+
+class BadRequest(AtollError):
+    """The request cannot be read: not JSON, wrong content, too deep."""
+
+    code, status, exit_code, title = "bad-request", 400, 2, "Bad request"
+
+
+class TooLarge(AtollError):
+    """A body or value is over its stated limit."""
+
+    code, status, title = "too-large", 413, "Too large"
+
+
+class Overloaded(AtollError):
+    """A stated limit of work in progress is reached; `retry_after` seconds later may go better."""
+
+    code, status, title = "overloaded", 503, "Overloaded"
+
+
+class PortTaken(AtollError):
+    """Somebody else listens on a port that we need."""
+
+    code, status, title = "port-taken", 409, "Port taken"
+
+
+class ProjectInvalid(AtollError):
+    """The project file cannot be used; `problems` lists every finding with file, line and column."""
+
+    code, status, exit_code, title = "project-invalid", 422, 2, "Project invalid"
+
+
+class ProgramMissing(AtollError):
+    """A program that is needed cannot be found or started."""
+
+    code, status, title = "program-missing", 500, "Program missing"
+
+
+class GatewayRefused(AtollError):
+    """HAProxy did not accept a configuration or command; the last good one stays."""
+
+    code, status, title = "gateway-refused", 500, "Gateway refused"
+
+
+class Unreachable(AtollError):
+    """The platform does not answer."""
+
+    code, status, title = "unreachable", 503, "Platform unreachable"
+
+
+class NotReady(AtollError):
+    """Something was waited for and did not become ready in time."""
+
+    code, status, exit_code, title = "not-ready", 503, 3, "Not ready"

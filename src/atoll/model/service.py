@@ -1,0 +1,166 @@
+"""A service: what it speaks, how it is checked and balanced, and, when atoll runs it, how."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from atoll.model.names import InstanceId, NodeName, ServiceName, Token
+
+
+class Protocol(StrEnum):
+    """What the instances of a service speak."""
+
+    HTTP = "http"
+    H2C = "h2c"
+    GRPC = "grpc"
+    TCP = "tcp"
+
+
+class CheckKind(StrEnum):
+    """How health is asked for; `process` and `none` ask nothing over the network."""
+
+    HTTP = "http"
+    TCP = "tcp"
+    GRPC = "grpc"
+    PROCESS = "process"
+    NONE = "none"
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An active health check. Durations in seconds; `fall` failures in a row take out, `rise` successes bring back."""
+
+    kind: CheckKind = CheckKind.TCP
+    path: str = "/"
+    """Path asked by an http check; 2xx and 3xx pass."""
+    grpc_service: str = ""
+    """Service named in grpc.health.v1.Health/Check; empty asks for the whole server."""
+    interval: float = 1.0
+    timeout: float = 1.0
+    fall: int = 2
+    rise: int = 1
+    start_period: float = 60.0
+    """How long a starting instance may fail before its start counts as failed."""
+
+
+class BalanceKind(StrEnum):
+    """How an instance is chosen."""
+
+    LEAST_CONNECTIONS = "least_connections"
+    ROUND_ROBIN = "round_robin"
+    RANDOM = "random"
+    HASH = "hash"
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The balancing algorithm; `hash_on` (only with `hash`) is `client_ip`, `path` or `header:NAME`."""
+
+    kind: BalanceKind = BalanceKind.LEAST_CONNECTIONS
+    hash_on: str = "client_ip"
+
+
+class Condition(StrEnum):
+    """What a dependency must have reached before its dependant starts."""
+
+    STARTED = "started"
+    HEALTHY = "healthy"
+    COMPLETED = "completed"
+
+
+class Restart(StrEnum):
+    """When a child that ended is started again."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    NO = "no"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a node runs the instances of a service. Durations in seconds."""
+
+    command: tuple[str, ...]
+    """Program and arguments; `$NAME` and `${NAME}` in an argument are filled from the child's environment. No shell."""
+    working_dir: str = "."
+    """Absolute, or relative to `root`."""
+    root: str = "/"
+    """Absolute folder of the project file."""
+    environment: dict[str, str] = {}
+    port: int | None = 0
+    """0: a free port is chosen; a number: that port (then at most one instance); None: the service listens nowhere."""
+    replicas: int = 1
+    version: Token | None = None
+    depends_on: dict[ServiceName, Condition] = {}
+    restart: Restart = Restart.ALWAYS
+    stop_grace: float = 10.0
+    stop_signal: str = "SIGTERM"
+    node: NodeName | None = None
+    """The node that runs it; None: any."""
+    stopped: bool = False
+    """Operator word: no instance shall run (`atoll stop`)."""
+    restarts: int = 0
+    """Operator word: instances started before this number last grew are replaced (`atoll restart`)."""
+    rolling: bool = False
+    """Whether that replacement goes one by one, new before old."""
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The fact `services/<name>`."""
+
+    name: ServiceName
+    protocol: Protocol = Protocol.HTTP
+    check: Check = msgspec.field(default_factory=Check)
+    balance: Balance = msgspec.field(default_factory=Balance)
+    sticky: bool = False
+    """Keep a client on one instance by a cookie of the gateway's own."""
+    slow_start: float = 0.0
+    """Seconds over which a returning instance ramps up to its weight."""
+    mesh_index: int = 0
+    """Offset of this service's stable port in every node's mesh port range; given once, never reused while it exists."""
+    origin: str = "registration"
+    """Who wrote the fact: `registration` (first instance), or the project's name."""
+    run: Run | None = None
+    """None: its instances register themselves."""
+
+
+class State(StrEnum):
+    """What we believe of an instance."""
+
+    PASSING = "passing"
+    SUSPECT = "suspect"
+    FAILING = "failing"
+    DRAINING = "draining"
+    MAINT = "maint"
+
+
+ROUTABLE = frozenset({State.PASSING, State.SUSPECT, State.FAILING})
+"""States in which the gateway keeps an instance configured: HAProxy's own checks decide whether it gets traffic."""
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The fact `instances/<service>/<id>`: a registration and what is believed of it."""
+
+    service: ServiceName
+    id: InstanceId
+    host: str
+    port: int
+    protocol: Protocol = Protocol.HTTP
+    version: Token | None = None
+    zone: Token | None = None
+    weight: int = 100
+    """Relative share of the traffic, 0 to 256; 0 takes no new requests."""
+    tags: tuple[Token, ...] = ()
+    metadata: dict[str, str] = {}
+    ttl: float = 15.0
+    """Seconds the registration lives without a renewal."""
+    node: NodeName | None = None
+    """The node that runs it and renews it, if one does."""
+    lease: str = ""
+    """Fencing token of this registration; a renewal that shows another one is refused."""
+    registered: float = 0.0
+    """Wall time of the registration."""
+    state: State = State.PASSING
+    cause: str = ""
+    """Why it is in this state; empty when there is nothing to explain."""
+    since: float = 0.0
+    """Wall time at which the state was entered."""

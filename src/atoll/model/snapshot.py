@@ -1,0 +1,87 @@
+"""All facts at one revision, and how changes move them on.
+
+One bad record never hides the others: what cannot be decoded is kept under `quarantined` with the reason, counted by
+whoever watches, and everything else is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from atoll.kit.text import scrub
+from atoll.model.keys import INSTANCES, ROUTES, SERVICES
+from atoll.model.names import InstanceId, RouteName, ServiceName
+from atoll.model.route import Route
+from atoll.model.service import Instance, Service
+
+T = TypeVar("T")
+
+
+@dataclass
+class Snapshot:
+    """Services, instances and routes at `revision`. Mutable on purpose: one owner applies events to it in order."""
+
+    revision: int = 0
+    services: dict[ServiceName, Service] = field(default_factory=dict)
+    instances: dict[tuple[ServiceName, InstanceId], Instance] = field(default_factory=dict)
+    routes: dict[RouteName, Route] = field(default_factory=dict)
+    quarantined: dict[str, str] = field(default_factory=dict)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Take over one fact; a record that cannot be read goes to `quarantined`."""
+        self.delete(key)
+        try:
+            if key.startswith(SERVICES):
+                service = decode(value, Service)
+                self.services[service.name] = service
+            elif key.startswith(INSTANCES):
+                instance = decode(value, Instance)
+                self.instances[instance.service, instance.id] = instance
+            elif key.startswith(ROUTES):
+                route = decode(value, Route)
+                self.routes[route.name] = route
+        except (msgspec.DecodeError, ValueError) as error:
+            self.quarantined[key] = scrub(str(error), limit=200)
+
+    def delete(self, key: str) -> None:
+        """Forget one fact."""
+        self.quarantined.pop(key, None)
+        kind, _, rest = key.partition("/")
+        if f"{kind}/" == SERVICES:
+            self.services.pop(ServiceName(rest), None)
+        elif f"{kind}/" == ROUTES:
+            self.routes.pop(RouteName(rest), None)
+        elif f"{kind}/" == INSTANCES:
+            service, _, instance = rest.partition("/")
+            self.instances.pop((ServiceName(service), InstanceId(instance)), None)
+
+    def of(self, service: ServiceName) -> list[Instance]:
+        """The instances of one service, by id."""
+        found = (instance for (name, _), instance in self.instances.items() if name == service)
+        return sorted(found, key=lambda instance: instance.id)
+
+    @classmethod
+    def load(cls, revision: int, facts: Iterable[tuple[str, bytes]]) -> Snapshot:
+        """The snapshot made of `facts` (key, value) as listed at `revision`."""
+        snapshot = cls(revision)
+        for key, value in facts:
+            snapshot.put(key, value)
+        return snapshot
+
+
+def decode(value: bytes, kind: type[T]) -> T:
+    """A fact from its stored bytes.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON, or not of this shape.
+    """
+    return msgspec.json.decode(value, type=kind)
+
+
+def encode(fact: msgspec.Struct) -> bytes:
+    """A fact as stored: JSON, default values left out, keys in definition order."""
+    return msgspec.json.encode(fact, order="deterministic")

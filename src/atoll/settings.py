@@ -1,0 +1,185 @@
+"""Every knob of atoll's own processes, grouped, with units and reasons. File and flags come before; see `load`.
+
+A setting is read from the environment variable `ATOLL_<GROUP>_<NAME>` (for example `ATOLL_REGISTRY_SWEEP=2`), else it
+has the default written here. What belongs to a project (services, routes) is in `atoll.yaml`, not here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from atoll.errors import InvalidValue
+
+SOCKET_PATH_LIMIT = 96
+"""Bytes of a unix socket path that HAProxy can still rename during a bind (the kernel's limit is 107)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """The control plane's API."""
+
+    host: str = "127.0.0.1"
+    """Address it listens on; anything but loopback must be asked for."""
+    port: int = 7070
+    body_limit: int = 1 << 20
+    """Bytes of one request body."""
+    watchers: int = 1000
+    """Open watches at most; more are refused with 503."""
+    long_poll: float = 60.0
+    """Seconds a long poll waits at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The fact store."""
+
+    watcher_backlog: int = 10_000
+    """Unread changes per watcher before it is told to resync."""
+    history: int = 10_000
+    """Revisions kept for resuming watchers; older ones are compacted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """Leases and expiry (numbers: faults.md; the reasons stand in registry/expiry.py)."""
+
+    ttl: float = 15.0
+    """Seconds a registration lives without renewal when it does not say otherwise."""
+    sweep: float = 1.0
+    """Seconds between two looks at the leases."""
+    hold_share: float = 0.5
+    """Share of a service's instances (of 3 and more) lapsing together that looks like our fault, not theirs."""
+    global_share: float = 0.85
+    """Below this share of expected renewals nothing expires anywhere (Eureka's self-preservation figure)."""
+    hold_limit: float = 600.0
+    """Seconds after which a hold ends by itself."""
+    history_days: float = 7.0
+    history_limit: int = 50_000
+    """Registry history entries kept, over all services."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """HAProxy as we run it."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    mesh_port: int = 15001
+    """General mesh listener: `Host: orders`, or `/svc/orders/…`."""
+    mesh_ports: int = 15100
+    """First of the per-service stable loopback ports."""
+    mesh_count: int = 256
+    """How many of them: the most services a node can name by port."""
+    threads: int = 2
+    http_slots: int = 64
+    """Spare backends for services that appear while running (7.8 kB each)."""
+    tcp_slots: int = 16
+    grpc_slots: int = 16
+    debounce: float = 0.05
+    """Seconds changes are gathered after the first one was applied at once."""
+    reload_interval: float = 2.0
+    """Seconds between two reloads at least."""
+    reload_after_start: float = 6.0
+    """A process younger than this does not hand its stick tables over (initial resync lasts 5 s)."""
+    hard_stop: float = 30.0
+    """Seconds an old worker may live after a reload."""
+    old_workers: int = 5
+    connect_timeout: float = 0.5
+    client_timeout: float = 60.0
+    server_timeout: float = 30.0
+    binary: str = ""
+    """Path of the haproxy to run; empty: the newer of the bundled and the system's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervisor:
+    """Children and their output."""
+
+    line_limit: int = 8192
+    """Bytes of one captured line; the rest is cut and counted."""
+    log_bytes: int = 16 << 20
+    """Bytes of log kept per instance, in two files."""
+    restart_base: float = 0.2
+    restart_cap: float = 30.0
+    """Seconds of back-off between restarts, first and most."""
+    intensity: int = 5
+    """Unexpected ends within `intensity_window` after which an instance is in a crash loop (still retried, at the cap)."""
+    intensity_window: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All groups, and where this platform keeps its files."""
+
+    state: Path
+    """Folder of everything durable: facts, token, logs. One control plane per folder."""
+    node: str = "local"
+    """Name of this machine."""
+    api: Api = field(default_factory=Api)
+    store: Store = field(default_factory=Store)
+    registry: Registry = field(default_factory=Registry)
+    gateway: Gateway = field(default_factory=Gateway)
+    supervisor: Supervisor = field(default_factory=Supervisor)
+
+    @property
+    def run(self) -> Path:
+        """Folder of sockets and pid files: under `state`, or (path too long) in the user's runtime folder."""
+        inside = self.state / "run"
+        if len(os.fsencode(inside)) + len("/haproxy/master.sock") <= SOCKET_PATH_LIMIT:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:12]
+        base = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/atoll-{os.getuid()}"
+        return Path(base) / "atoll" / digest
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the captured output of services."""
+        return self.state / "logs"
+
+    @property
+    def socket(self) -> Path:
+        """The control plane's unix socket."""
+        return self.run / "api.sock"
+
+    @property
+    def token_file(self) -> Path:
+        """The root token, readable by this user only."""
+        return self.state / "token"
+
+
+GROUPS = {"api": Api, "store": Store, "registry": Registry, "gateway": Gateway, "supervisor": Supervisor}
+
+
+def load(state: Path, environ: Mapping[str, str], *, node: str | None = None) -> Settings:
+    """Settings for the platform in folder `state`, with `ATOLL_<GROUP>_<NAME>` overrides from `environ`.
+
+    Raises:
+        InvalidValue: a variable's text is not of the setting's type.
+    """
+    groups: dict[str, Any] = {group: kind(**_overrides(group, kind, environ)) for group, kind in GROUPS.items()}
+    return Settings(state=state.absolute(), node=node or environ.get("ATOLL_NODE", "local"), **groups)
+
+
+def _overrides(group: str, kind: type[Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for knob in fields(kind):
+        variable = f"ATOLL_{group}_{knob.name}".upper()
+        if variable in environ:
+            values[knob.name] = _typed(variable, environ[variable], type(knob.default))
+    return values
+
+
+def _typed(variable: str, text: str, kind: type[Any]) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise InvalidValue(
+            f"{variable} is not {'a whole number' if kind is int else 'a number'}",
+            hint=f"unset {variable}, or give a number",
+        ) from None

@@ -1,0 +1,1 @@
+"""Builds a process out of parts: the only module that knows everybody."""

@@ -1,0 +1,16 @@
+"""What every test gets."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "default",
+    deadline=None,  # the machines are noisy; time is measured in bench/, not here
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "60")),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize=bool(os.environ.get("CI")),  # CI states facts; the search for new ones is `make fault`'s
+)
+settings.load_profile("default")
