@@ -1,0 +1,94 @@
+"""What a node tells its control plane about itself, every second or so. Kept in memory there, never a fact."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from atoll.model.names import InstanceId, NodeName, ServiceName
+
+
+class Phase(StrEnum):
+    """Where a child is in its life."""
+
+    WAITING = "waiting"
+    """For its dependencies."""
+    STARTING = "starting"
+    """Runs, has not passed its check yet."""
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    """Ended unexpectedly, will be started again shortly."""
+    CRASH_LOOP = "crash-loop"
+    """Ended unexpectedly too often; retried at the longest back-off."""
+    STOPPING = "stopping"
+    """Draining, or got its stop signal."""
+    EXITED = "exited"
+    """Ended and stays so (stopped, completed, or its restart policy says no)."""
+
+
+class ChildReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One instance that this node runs. CPU in percent of one core, memory in bytes, times in wall seconds."""
+
+    service: ServiceName
+    instance: InstanceId
+    phase: Phase
+    cause: str = ""
+    pid: int | None = None
+    port: int | None = None
+    started: float = 0.0
+    restarts: int = 0
+    exit_code: int | None = None
+    """Of the last end; negative: the signal's number."""
+    last_lines: tuple[str, ...] = ()
+    """The last lines of output before an unexpected end."""
+    cpu: float = 0.0
+    memory: int = 0
+    descriptors: int = 0
+    lines_cut: int = 0
+    lines_dropped: int = 0
+
+
+class ServerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What HAProxy's own check says of an instance."""
+
+    service: ServiceName
+    instance: InstanceId
+    up: bool
+    cause: str = ""
+    """Check status and detail, such as `L4CON: Connection refused`."""
+    since: float = 0.0
+    sessions: int = 0
+    requests: int = 0
+
+
+class GatewayReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The gateway as it runs on this node."""
+
+    pid: int | None = None
+    version: str = ""
+    generation: int = 0
+    revision: int = 0
+    """The store revision that HAProxy runs (read back)."""
+    address: str = ""
+    """`host:port` of the gateway."""
+    mesh: str = ""
+    mesh_ports: int = 0
+    reloads: int = 0
+    last_reload: str = ""
+    """The reason of the last reload."""
+    old_workers: int = 0
+    errors: int = 0
+    last_error: str = ""
+
+
+class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A node's whole report."""
+
+    node: NodeName
+    pid: int = 0
+    version: str = ""
+    started: float = 0.0
+    children: tuple[ChildReport, ...] = ()
+    gateway: GatewayReport = msgspec.field(default_factory=GatewayReport)
+    servers: tuple[ServerReport, ...] = ()
