@@ -70,11 +70,14 @@ def run_once(base: str, tell: Callable[[Step], None] = lambda _: None, customer:
         started = time.perf_counter()
         try:
             detail = walk(journey)
+        except JourneyFailed as failure:
+            raise JourneyFailed(f"{name}: {failure}") from None
         except urllib.error.HTTPError as error:
-            raise JourneyFailed(f"{name}: {error.code} from {error.url}: {printable(error.read(600).decode(errors='replace'))}") from error
+            said = printable(error.read(600).decode(errors="replace"))
+            raise JourneyFailed(f"{name}: {error.code} from {error.url}: {said}") from error
         except (OSError, http.client.HTTPException) as error:
             raise JourneyFailed(f"{name}: {journey.base}: {printable(error)}") from error
-        except (AssertionError, KeyError, ValueError, TypeError, IndexError) as error:
+        except (KeyError, ValueError, TypeError, IndexError) as error:
             raise JourneyFailed(f"{name}: unexpected answer: {type(error).__name__} {printable(error)}") from error
         step = Step(name, (time.perf_counter() - started) * 1000, printable(detail))
         journey.steps.append(step)
@@ -101,7 +104,7 @@ def read(journey: Journey, path: str, body: Any = None) -> Any:
 def expect(fact: bool, otherwise: str) -> None:
     """Fail the step with a sentence when the fact is none."""
     if not fact:
-        raise ValueError(otherwise)
+        raise JourneyFailed(printable(otherwise))
 
 
 def browse_home(journey: Journey) -> str:
@@ -133,7 +136,9 @@ def look(journey: Journey) -> str:
 
 def recommendations(journey: Journey) -> str:
     """What goes with it."""
-    answer = read(journey, f"/api/recommendations?product_id={journey.product['id']}&customer={quote(journey.customer)}")
+    answer = read(
+        journey, f"/api/recommendations?product_id={journey.product['id']}&customer={quote(journey.customer)}"
+    )
     expect(not answer["degraded"], f"recommended without {answer['degraded']}")
     journey.recommended = answer["recommendations"][0]
     return f"{journey.recommended['name']} ({journey.recommended['reason']})"

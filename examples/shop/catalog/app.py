@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import anyio
 import live
-from fastapi import FastAPI, HTTPException, Path as PathParameter, Query, Request, WebSocket
+from fastapi import FastAPI, HTTPException, Query, Request, WebSocket
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from images import LIMIT, SAFE_TYPES, Images, TooLarge

@@ -43,6 +43,15 @@ class Images:
             file.write(pending)
             pending.clear()
 
+        def keep() -> None:
+            flush()
+            file.close()
+            Path(file.name).replace(self.path(digest.hexdigest()))
+
+        def discard() -> None:
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
+
         try:
             async for chunk in body:
                 size += len(chunk)
@@ -51,10 +60,7 @@ class Images:
                 pending += chunk
                 if len(pending) >= PIECE:
                     await run_in_threadpool(flush)
-            await run_in_threadpool(flush)
-            file.close()
-            Path(file.name).replace(self.path(digest.hexdigest()))
+            await run_in_threadpool(keep)
         finally:
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
+            discard()
         return digest.hexdigest(), size

@@ -6,14 +6,16 @@ import json
 import os
 import sqlite3
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fulfilment
+from basket import parse
 from book import Book
 from catalog import Catalog
-from checkout import Checkout, parse
+from checkout import Checkout
 from flask import Flask, Response, g, jsonify, request
 from payments import Payments, endpoint
 from problem import Problem
@@ -71,7 +73,7 @@ def on_database(error: sqlite3.Error) -> Response:
 
 @app.errorhandler(Exception)
 def on_bug(error: Exception) -> Response:
-    app.logger.exception("bug")
+    traceback.print_exception(error)
     return on_problem(Problem(500, "internal", "Something is wrong on our side", detail=type(error).__name__))
 
 

@@ -80,7 +80,7 @@ class PaymentsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchCharges(self, request, context):
-        """Every charge from now on, as it is made or refunded.
+        """Every charge that is made or refunded from now on, as it stands then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

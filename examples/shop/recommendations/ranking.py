@@ -19,8 +19,8 @@ def rank(
         return together[product["id"]], product["category"] in liked, product["stock"]
 
     def reason(product: Product) -> str:
-        if together[product["id"]]:
-            return f"bought together {together[product['id']]} times" if together[product["id"]] > 1 else "bought together"
+        if times := together[product["id"]]:
+            return f"bought together {times} times" if times > 1 else "bought together"
         return f"more from {product['category']}" if product["category"] in liked else "well stocked"
 
     offered = [p for p in products if p["stock"] > 0 and p["id"] not in owned and p["id"] not in about]

@@ -8,6 +8,7 @@ const money = (cents) => (cents / 100).toLocaleString('de-DE', { style: 'currenc
 const basket = new Map(); // product id → quantity
 let products = new Map();
 let category = '';
+let pause = 1000; // ms before the WebSocket is tried again; doubles
 
 function element(tag, className, ...content) {
   const made = document.createElement(tag);
@@ -121,8 +122,8 @@ function follow(made) {
 function listen() {
   const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/api/catalog/live`);
   const badge = (text, on) => (($('live').textContent = text), $('live').classList.toggle('on', on));
-  socket.onopen = () => badge('live', true);
-  socket.onclose = () => (badge('offline', false), setTimeout(listen, 3000));
+  socket.onopen = () => ((pause = 1000), badge('live', true));
+  socket.onclose = () => (badge('offline', false), setTimeout(listen, (pause = Math.min(pause * 2, 60_000))));
   socket.onmessage = ({ data }) => {
     const tick = JSON.parse(data);
     const known = products.get(tick.id);
