@@ -61,6 +61,24 @@ class EndpointInUse(AtollError):
     code, status, title = "endpoint-in-use", 409, "Endpoint in use"
 
 
+class StillInUse(AtollError):
+    """It cannot go while others depend on it."""
+
+    code, status, title = "still-in-use", 409, "Still in use"
+
+
+class RouteConflict(AtollError):
+    """Another route accepts exactly the same requests."""
+
+    code, status, title = "route-conflict", 409, "Route conflict"
+
+
+class LimitReached(AtollError):
+    """A stated limit on the number of things is reached; a setting raises it."""
+
+    code, status, title = "limit-reached", 409, "Limit reached"
+
+
 class LeaseConflict(AtollError):
     """The lease that was shown belongs to an older registration of this id; a newer one holds it."""
 
@@ -139,6 +157,18 @@ class BadRequest(AtollError):
     code, status, exit_code, title = "bad-request", 400, 2, "Bad request"
 
 
+class RequestTimeout(AtollError):
+    """The request's body did not arrive in time."""
+
+    code, status, title = "request-timeout", 408, "Request timeout"
+
+
+class MethodNotAllowed(AtollError):
+    """The path exists, but not with this method."""
+
+    code, status, exit_code, title = "method-not-allowed", 405, 2, "Method not allowed"
+
+
 class TooLarge(AtollError):
     """A body or value is over its stated limit."""
 
@@ -157,8 +187,14 @@ class PortTaken(AtollError):
     code, status, title = "port-taken", 409, "Port taken"
 
 
+class OriginConflict(AtollError):
+    """A fact of this name, or a route with this match, belongs to another project or to somebody's hand."""
+
+    code, status, title = "origin-conflict", 409, "Belongs to somebody else"
+
+
 class ProjectInvalid(AtollError):
-    """The project file cannot be used; `problems` lists every finding with file, line and column."""
+    """The project cannot be used; `errors` lists every finding (`project.finding.Finding` as JSON), all at once."""
 
     code, status, exit_code, title = "project-invalid", 422, 2, "Project invalid"
 

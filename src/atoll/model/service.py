@@ -80,7 +80,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a node runs the instances of a service. Durations in seconds."""
 
     command: tuple[str, ...]
-    """Program and arguments; `$NAME` and `${NAME}` in an argument are filled from the child's environment. No shell."""
+    """Program and arguments; `$NAME` and `${NAME}` in an argument are filled from the child's environment,
+    `$$` is one `$`. No shell."""
     working_dir: str = "."
     """Absolute, or relative to `root`."""
     root: str = "/"
@@ -89,6 +90,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     port: int | None = 0
     """0: a free port is chosen; a number: that port (then at most one instance); None: the service listens nowhere."""
     replicas: int = 1
+    """How many instances are wanted now: the project's number, or what an operator scaled to since."""
+    declared_replicas: int | None = None
+    """The project file's own number at its last apply (written by `project.plan`); None: no file said one. As long as
+    the file repeats it, an apply leaves `replicas` alone."""
     version: Token | None = None
     depends_on: dict[ServiceName, Condition] = {}
     restart: Restart = Restart.ALWAYS
