@@ -5,12 +5,61 @@ Words of HAProxy (frontend, backend, server) are used here and nowhere above `ga
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import msgspec
 
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.service import Balance, Check
+
+Entries = tuple[tuple[str, str], ...]
+"""A map file's lines: key and value, both free of white space."""
+
+ROUTES, SERVICES, CHECKS = "routes", "services", "checks"
+"""The maps: what a route compiles to; mesh names and ports to backends; what a backend's health check asks for."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where HAProxy's files stand under `root`, which is also its working directory (map names are relative to it)."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The rendered configuration."""
+        return self.root / "haproxy.cfg"
+
+    @property
+    def state(self) -> Path:
+        """Server states, dumped just before a reload."""
+        return self.root / "servers.state"
+
+    @property
+    def runtime(self) -> Path:
+        """The worker's runtime socket."""
+        return self.root / "runtime.sock"
+
+    @property
+    def master(self) -> Path:
+        """The master's socket (`haproxy -W -S`)."""
+        return self.root / "master.sock"
+
+    @property
+    def peer(self) -> Path:
+        """Where an old worker hands its stick tables to the new one."""
+        return self.root / "peer.sock"
+
+    def map(self, name: str) -> Path:
+        """The file of one map."""
+        return self.root / map_path(name)
+
+
+def map_path(name: str) -> str:
+    """A map's file as the configuration and the runtime socket name it: relative to `Files.root`."""
+    return f"{name}.map"
 
 
 class Kind(StrEnum):
@@ -21,9 +70,9 @@ class Kind(StrEnum):
     PLAIN = "plain"
     """HTTP proxying, checked by TCP connect, or not at all."""
     GRPC = "grpc"
-    """HTTP/2 to the servers, checked by grpc.health.v1."""
+    """HTTP/2 to the servers, checked by grpc.health.v1; the service asked for comes from a map."""
     TCP = "tcp"
-    """Bytes; its own listener."""
+    """Bytes; its own listener. A listener needs a reload anyway, so there are no slots of this kind."""
 
 
 class Traits(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,24 +81,32 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = Kind.HTTP
     balance: Balance = msgspec.field(default_factory=Balance)
     sticky: bool = False
-    grpc_service: str = ""
-    """Named in the gRPC health check."""
+    check_timeout: float = 1.0
+    """Seconds a health check may take once connected."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """One server line, or one `add server`."""
+    """One server line, or one `add server`. Only weight and `drained` change while it exists: all else is in its name."""
 
     name: str
-    """Unique in its backend, also among servers that are still being deleted: made of id and endpoint."""
+    """Unique in its backend, also among servers that are still being deleted: the id and a digest of the rest."""
     instance: InstanceId
     host: str
     port: int
     weight: int = 100
     h2: bool = False
     check: Check | None = None
+    """None: HAProxy asks nothing and believes it up."""
     slow_start: float = 0.0
+    eject: bool = False
+    """Five failed requests in a row take it out until its check passes. Only with a check, and with another server."""
     drained: bool = False
     """Takes no new requests (draining or maint), finishes what it has."""
+
+    @property
+    def effective_weight(self) -> int:
+        """The weight as HAProxy gets it: 0 is its word for drained."""
+        return 0 if self.drained else self.weight
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,13 +123,14 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything HAProxy runs. `generation` grows with every change; `revision` is the snapshot's it was made from."""
 
-    generation: int
-    revision: int
+    generation: int = 0
+    revision: int = 0
     backends: tuple[Backend, ...] = ()
+    idle: tuple[Backend, ...] = ()
+    """Sections whose upstream is gone, without servers; they stay until the next reload, for the upstream's return."""
     slots: tuple[tuple[Kind, str], ...] = ()
     """Spare backends: kind and name."""
-    maps: dict[str, tuple[tuple[str, str], ...]] = {}
-    """Map file name → its entries in order. Keys and values are free of white space."""
+    maps: dict[str, Entries] = {}
     header_sets: tuple[tuple[str, ...], ...] = ()
     """The combinations of header names that routes match on; each is a fixed rule in the file."""
     tcp_ports: tuple[tuple[int, str], ...] = ()
