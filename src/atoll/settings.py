@@ -41,8 +41,12 @@ class Store:
 
     watcher_backlog: int = 10_000
     """Unread changes per watcher before it is told to resync."""
+    watcher_bytes: int = 4 << 20
+    """Bytes of values in them; one change is always taken, however large."""
     history: int = 10_000
     """Revisions kept for resuming watchers; older ones are compacted."""
+    history_bytes: int = 64 << 20
+    """Bytes of values in that history, which is held in memory; older revisions are compacted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,8 @@ Promises, kept by every engine and proved by `tests/contract/store`:
 2. Revisions grow by one per commit; no reader ever sees a smaller one than it saw before.
 3. A watch delivers the changes of its prefix filtered, ordered by revision, each once, whole commits only, without
    gaps from its start; or it raises Resync/Compacted. Never silence: progress marks say "nothing missed up to here".
+4. An answer, also a refusal, speaks only of what is durable: a Conflict is never caused by a commit that is lost later.
+5. A caller that is cancelled while it waits for a commit does not know whether it happened; nobody else notices.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
+from pathlib import Path
 from typing import NewType, Protocol
 
 import msgspec
 
+from atoll.kit.clock import Clock
 from atoll.model.names import Key
+from atoll.settings import Store as StoreSettings
 
 Revision = NewType("Revision", int)
 """The one increasing number of the store; 0 is the empty store."""
@@ -25,6 +30,15 @@ VALUE_LIMIT = 1 << 20
 """Bytes of one value."""
 COMMIT_LIMIT = 4096
 """Operations of one commit."""
+COMMIT_BYTES = 16 << 20
+"""Bytes of all values of one commit."""
+PENDING_LIMIT = 10_000
+"""Writes waiting for the disk; more are refused with Overloaded."""
+LEASE_LIMIT = 100_000
+"""Leases alive at once; more are refused with Overloaded."""
+TTL_FLOOR = 1.0
+TTL_LIMIT = 366 * 86_400.0
+"""Seconds of the shortest and longest lease; a shorter one would lapse on any slow disk."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -123,9 +137,12 @@ class Store(Protocol):
 
         Raises:
             Conflict: an expectation does not hold; nothing was done. Field `key` names it.
-            InvalidValue: over COMMIT_LIMIT or VALUE_LIMIT, a key twice, or an unknown lease.
-            StorageFull: no room on disk; nothing was done.
-            StorageFailed: the disk failed; the store refuses every later write as well.
+            InvalidName: a key does not follow the grammar.
+            InvalidValue: over COMMIT_LIMIT, VALUE_LIMIT or COMMIT_BYTES, a key twice, or an unknown lease.
+            Overloaded: PENDING_LIMIT writes wait already; nothing was done.
+            StorageFull: no room on disk; nothing was done, and the next try may go well.
+            StorageFailed: the disk failed (or the store is closed); every later write is refused as well. Whether
+                this one is found after a restart is not known.
         """
 
     def watch(
@@ -133,22 +150,35 @@ class Store(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """Changes under `prefix` from revision `start` on (None: after the current one); a future start waits.
 
-        A progress mark comes after every `progress` seconds without a change, and first thing after the replay of
-        history. The iterator raises Resync when the watcher holds more than its limit of unread changes.
+        A progress mark comes first thing after the replay of history (also of an empty one: it tells where the watch
+        begins), and after every `progress` seconds without a change. Resuming at `change.revision + 1` of whatever
+        came last is always right; so a mark's revision is never below `start - 1`.
+        The iterator raises Resync, for good, when the watcher holds more than its limit of unread changes; it ends
+        when the store closes. Cancelling `anext` loses nothing; one reader at a time.
 
         Raises:
             Compacted: on entering, when `start` is at or below `compacted`.
+            InvalidValue: on entering: the prefix has no segment boundary, or `progress` is not above zero.
         """
 
     async def compact(self, revision: Revision) -> None:
-        """Forget the history at and before `revision`; current values stay.
+        """Forget the history at and before `revision`; current values stay. An older one than `compacted` is done.
+
+        What an open watch has not read yet is still delivered.
 
         Raises:
             InvalidValue: the revision lies in the future.
         """
 
     async def grant(self, ttl: float) -> str:
-        """A new lease of `ttl` seconds; returns its id. Lease deadlines start anew when the store is opened."""
+        """A new lease of `ttl` seconds; returns its id. Lease deadlines start anew when the store is opened.
+
+        A lease never lapses early: not for the time in which the process was paused, not before its end is durable.
+
+        Raises:
+            InvalidValue: the TTL is not between TTL_FLOOR and TTL_LIMIT.
+            Overloaded: LEASE_LIMIT leases are alive.
+        """
 
     async def keep_alive(self, lease: str) -> float:
         """Start the lease's TTL anew; returns it in seconds.
@@ -161,4 +191,17 @@ class Store(Protocol):
         """End the lease and delete its keys in one commit; an unknown lease is no error."""
 
     async def close(self) -> None:
-        """Finish what was accepted and let go of the disk."""
+        """Finish what was accepted, end every watch, let go of the disk. Later writes are refused; again: nothing."""
+
+
+class Engine(Protocol):
+    """How a store is opened; the seam that lets one contract suite run over every engine."""
+
+    def __call__(self, folder: Path, settings: StoreSettings, clock: Clock) -> AbstractAsyncContextManager[Store]:
+        """The store kept in `folder`, open for the length of the block.
+
+        Raises:
+            AlreadyRunning: another process holds the folder; field `pid`.
+            StorageIncompatible: the file was written by a newer atoll, or is not ours; it is left untouched.
+            StorageFailed: the file is damaged or cannot be read.
+        """
