@@ -1,0 +1,102 @@
+"""The facts and reports that commands look at, typed. A record that cannot be read never hides the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from atoll.cli.api import Api
+from atoll.errors import NotFound
+from atoll.kit.text import closest
+from atoll.model import keys, names
+from atoll.model.answers import FactPage, Nodes, NodeView
+from atoll.model.names import ServiceName
+from atoll.model.report import ChildReport, ServerReport
+from atoll.model.snapshot import Snapshot
+
+V1 = "/api/v1"
+PAGES = 10_000
+"""Pages of one listing at most: a control plane that answers `more` for ever shall not hold us."""
+
+
+def service_path(service: ServiceName, *rest: str) -> str:
+    """`/api/v1/services/<service>/…`, each part quoted."""
+    return "/".join([f"{V1}/services", *(quote(part, safe="") for part in (service, *rest))])
+
+
+def snapshot(api: Api, *prefixes: str) -> Snapshot:
+    """The facts under `prefixes` (services, instances and routes when none is given) at one revision."""
+    query: list[tuple[str, object]] = [("prefix", prefix) for prefix in prefixes or keys.FACTS]
+    found = api.get_as(f"{V1}/facts", FactPage, query)
+    facts = list(found.facts)
+    pages = 1
+    while found.more and found.facts and pages < PAGES:
+        more: list[tuple[str, object]] = [*query, ("after", found.facts[-1].key), ("revision", found.revision)]
+        found = api.get_as(f"{V1}/facts", FactPage, more)
+        facts += found.facts
+        pages += 1
+    return Snapshot.load(found.revision, ((fact.key, bytes(fact.value)) for fact in facts))
+
+
+def nodes(api: Api) -> tuple[NodeView, ...]:
+    """What every node last said of itself."""
+    return api.get_as(f"{V1}/nodes", Nodes).nodes
+
+
+def children(seen: Iterable[NodeView]) -> dict[tuple[str, str], ChildReport]:
+    """The children of all nodes, by service and instance."""
+    return {(child.service, child.instance): child for node in seen for child in node.report.children}
+
+
+def servers(seen: Iterable[NodeView]) -> dict[tuple[str, str], ServerReport]:
+    """What the gateways' own checks say, by service and instance."""
+    return {(server.service, server.instance): server for node in seen for server in node.report.servers}
+
+
+def service_names(api: Api) -> list[str]:
+    """The names of all services, sorted."""
+    return sorted(snapshot(api, keys.SERVICES).services)
+
+
+def parse_services(given: tuple[str, ...]) -> tuple[ServiceName, ...]:
+    """Names from the command line.
+
+    Raises:
+        InvalidName: one does not follow the grammar.
+    """
+    return tuple(names.service_name(name) for name in given)
+
+
+def require_services(facts: Snapshot, wanted: tuple[ServiceName, ...]) -> None:
+    """Refuse names of services that do not exist.
+
+    Raises:
+        NotFound: with a did-you-mean and the names there are.
+    """
+    for name in wanted:
+        if name not in facts.services:
+            raise unknown_service(name, sorted(facts.services))
+
+
+def unknown_service(name: str, known: list[str]) -> NotFound:
+    """The refusal of a service that does not exist."""
+    near = closest(name, known)
+    shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    return NotFound(
+        f"unknown service `{name}`" + (f"; did you mean `{near}`?" if near else ""),
+        hint=f"services are: {shown}" if known else "there are no services yet",
+    )
+
+
+def plain(value: Any) -> Any:
+    """A Struct (or a list or dict of them) as plain JSON types, defaults included: scripts need not know them."""
+    if isinstance(value, msgspec.Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    return value
