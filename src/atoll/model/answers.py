@@ -1,0 +1,263 @@
+"""What the control API answers: one struct a noun, used by the server, the SDK and the OpenAPI document alike.
+
+Times are wall seconds since 1970 unless said otherwise; `modified` is the revision a fact last changed at, to be sent
+back in `If-Match`; `revision` is the store revision that an answer was true at.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from atoll.model.names import ServiceName
+from atoll.model.report import NodeReport
+from atoll.model.route import Route
+from atoll.model.service import Instance, Service, State
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One fact as stored. `value` is null when the stored bytes are not JSON (the record is quarantined)."""
+
+    key: str
+    value: msgspec.Raw
+    modified: int
+
+
+class FactPage(msgspec.Struct, frozen=True):
+    """Facts at one revision, ordered by key. With `more`, ask again with `after` = the last key and this `revision`."""
+
+    revision: int
+    facts: tuple[Fact, ...] = ()
+    more: bool = False
+
+
+class FactEventKind(StrEnum):
+    """What happened to a key."""
+
+    PUT = "put"
+    DELETE = "delete"
+
+
+class FactEvent(msgspec.Struct, frozen=True):
+    """One key's change; `value` is null for a delete (and for a quarantined record)."""
+
+    kind: FactEventKind
+    key: str
+    value: msgspec.Raw
+
+
+class FactChange(msgspec.Struct, frozen=True):
+    """Everything one commit (or, from a long poll, several) did; without events: nothing was missed up to `revision`."""
+
+    revision: int
+    events: tuple[FactEvent, ...] = ()
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """A registration or renewal that was taken. Renew every `renew_after` seconds, showing `lease`."""
+
+    instance: Instance
+    lease: str
+    ttl: float
+    renew_after: float
+    revision: int
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """A write that is on disk."""
+
+    revision: int
+
+
+class StateChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The operator's word on an instance: draining, maint, or passing (which takes the word back)."""
+
+    state: State
+    cause: str = ""
+
+
+class Instances(msgspec.Struct, frozen=True, kw_only=True):
+    """The instances of a service, by id."""
+
+    revision: int
+    instances: tuple[Instance, ...] = ()
+
+
+class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A service and what is known of it. `hold` says why its leases do not expire at the moment; empty: they do."""
+
+    service: Service
+    modified: int
+    instances: tuple[Instance, ...] = ()
+    hold: str = ""
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """Every service, by name."""
+
+    revision: int
+    services: tuple[ServiceView, ...] = ()
+
+
+class ServiceFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as written."""
+
+    service: Service
+    revision: int
+
+
+class Scale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many instances shall run."""
+
+    replicas: int
+
+
+class RestartRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replace every running instance; `rolling`: one by one, new before old."""
+
+    rolling: bool = False
+
+
+class RouteView(msgspec.Struct, frozen=True, kw_only=True):
+    """A route and when it last changed."""
+
+    route: Route
+    modified: int
+
+
+class Routes(msgspec.Struct, frozen=True, kw_only=True):
+    """Every route, by name."""
+
+    revision: int
+    routes: tuple[RouteView, ...] = ()
+
+
+class Verb(StrEnum):
+    """What happened to an instance."""
+
+    REGISTERED = "registered"
+    RENEWED = "renewed"
+    """Renewed after its lease had lapsed."""
+    CHANGED = "changed"
+    """Re-registered with other content: weight, version, metadata, …"""
+    REPLACED = "replaced"
+    """A newer registration took over its id, or its endpoint."""
+    PASSING = "passing"
+    SUSPECT = "suspect"
+    FAILING = "failing"
+    DRAINING = "draining"
+    MAINT = "maint"
+    EXPIRED = "expired"
+    DEREGISTERED = "deregistered"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the registry's history: what happened to an instance at `at`, and how it stood afterwards."""
+
+    at: float
+    verb: Verb
+    service: ServiceName
+    instance: str
+    endpoint: str
+    """host:port."""
+    state: State
+    cause: str = ""
+    version: str | None = None
+    weight: int = 100
+    gone: bool = False
+    """It is not registered any more."""
+    skewed: bool = False
+    """The wall clock had gone back; `at` continues the earlier order instead of telling the clock's time."""
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """Records in order of time. With `more`, older ones follow before the first (ask with `until` = its `at`)."""
+
+    service: ServiceName
+    records: tuple[Record, ...] = ()
+    more: bool = False
+
+
+class Receivers(msgspec.Struct, frozen=True, kw_only=True):
+    """Who could receive traffic at `at`: the newest record, at that time, of each such instance."""
+
+    service: ServiceName
+    at: float
+    receivers: tuple[Record, ...] = ()
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's last report, and its age in seconds."""
+
+    report: NodeReport
+    age: float
+
+
+class Nodes(msgspec.Struct, frozen=True, kw_only=True):
+    """Every node that reported lately."""
+
+    nodes: tuple[NodeView, ...] = ()
+
+
+class HoldView(msgspec.Struct, frozen=True, kw_only=True):
+    """Expiry suspended because too many leases lapsed at once. `service` is empty for the global hold."""
+
+    service: str
+    seconds: float
+    """How long it has lasted."""
+    ends_in: float
+    """Seconds after which it ends by itself, at the latest."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The control plane about itself. `health` is `ok` or `degraded`, with the reasons in `warnings`."""
+
+    version: str
+    pid: int
+    node: str
+    uptime: float
+    revision: int
+    health: str
+    warnings: tuple[str, ...] = ()
+    services: int = 0
+    instances: dict[str, int] = {}
+    """How many per state."""
+    routes: int = 0
+    nodes: int = 0
+    watchers: int = 0
+    """Watches open now."""
+    resyncs: int = 0
+    """Watchers that fell behind and were told to start over."""
+    watchers_cut: int = 0
+    """Watchers that did not read and were cut."""
+    requests: int = 0
+    refusals: dict[str, int] = {}
+    """Refused requests by error code."""
+    loop_lag: float = 0.0
+    """Seconds the event loop was late, last seen."""
+    loop_lag_most: float = 0.0
+    stalled: float = 0.0
+    """Seconds, in all, in which this process could not listen (credited to every lease)."""
+    holds: tuple[HoldView, ...] = ()
+    expired: int = 0
+    """Instances removed by time since the start."""
+    quarantined: dict[str, str] = {}
+    """Records that cannot be read, with the reason."""
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of /livez and /readyz."""
+
+    status: str = "ok"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 9457: what went wrong. `code` is stable; further members depend on it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    hint: str = ""
