@@ -1,0 +1,308 @@
+"""HAProxy's processes: one master that outlives us, one current worker, old workers that finish their requests.
+
+Promises: nothing is started or reloaded that `haproxy -c` did not accept; at most one generation accepts connections;
+a running master is found again by pid, start time and boot. Refuses a port that somebody else listens on, before
+starting. Deciding when to start, reload or give up is the driver's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from atoll.errors import GatewayRefused
+from atoll.gateway.binary import Binary
+from atoll.gateway.config import Files
+from atoll.gateway.lastgood import MAIN, ConfigFolder
+from atoll.gateway.output import Output, complaints
+from atoll.gateway.ports import bound, listeners, refuse_taken
+from atoll.gateway.process import Identity, Ran, alive, members, reap, run_program, send, spawn
+from atoll.gateway.readback import Workers, parse_info, parse_workers
+from atoll.gateway.runtime import Runtime, Unanswered, exchange
+from atoll.kit.clock import Clock, Instant
+from atoll.kit.files import private_folder, replace_file
+from atoll.kit.logs import Log
+from atoll.kit.text import scrub
+
+START_TIMEOUT = 15.0
+"""Seconds until a new master must answer; 1,000 backends with 10 servers each need 0.1."""
+RELOAD_TIMEOUT = 30.0
+"""Seconds of one reload; the same load took 0.4 at worst."""
+ORPHAN_GRACE = 0.8
+"""Seconds orphans may finish in beside their successor (an orphan ends by itself after 1.3 to 2)."""
+_LINE = re.compile(rf"{re.escape(MAIN)}:(\d+)")
+
+
+class Master:
+    """The master-worker pair that runs `folder.current`, its sockets and pid file in `files.root`."""
+
+    def __init__(
+        self, binary: Binary, folder: ConfigFolder, files: Files, environ: Mapping[str, str], clock: Clock, log: Log
+    ) -> None:
+        self.binary = binary
+        self.folder = folder
+        self.files = files
+        self.process: Identity | None = None
+        self.adopted = False
+        self.worker_since = Instant(0.0)
+        """When the current worker started."""
+        self.runtime = Runtime(files.runtime, clock)
+        self.output = Output(files.root / "output", clock, log)
+        self._environment = binary.environment(environ)
+        self._clock = clock
+        self._log = log
+        self._pid_file = files.root / "master.pid"
+
+    async def adopt(self) -> bool:
+        """Take over a master that an earlier node left running; False when there is none that answers."""
+        found = await asyncio.to_thread(self._recorded)
+        if found is None or not await asyncio.to_thread(alive, found):
+            return False
+        self.process = found
+        try:
+            info = parse_info(await self.runtime.ask("show info"))
+            await self.workers()
+        except Unanswered as error:
+            self._log.warning("a HAProxy runs and does not answer; it will be replaced", pid=found.pid, cause=error)
+            return False
+        self.output.open()
+        self.adopted = True
+        self.worker_since = Instant(self._clock.now() - float(info.get("Uptime_sec", "0")))
+        self._log.info("took over the running HAProxy", pid=found.pid)
+        return True
+
+    async def check(self, folder: Path) -> None:
+        """Have HAProxy itself read the configuration in `folder`.
+
+        Raises:
+            GatewayRefused: it objects; the error holds its own line and the line of the file that it means.
+        """
+        argv = [self.binary.path, "-c", "-C", str(folder), "-f", MAIN]
+        ran = await asyncio.to_thread(run_program, argv, environment=self._environment, timeout=START_TIMEOUT)
+        if ran.code != 0:
+            raise await asyncio.to_thread(_refusal, folder, ran)
+
+    async def start(self, folder: Path) -> None:
+        """Start a new master from `folder`, which becomes current; processes that an earlier one left end.
+
+        Raises:
+            PortTaken: somebody else listens where we want to; nothing was started.
+            GatewayRefused: HAProxy objects to the configuration, or ended at once.
+        """
+        await self.check(folder)
+        left = await asyncio.to_thread(self._prepare, folder)
+        await asyncio.to_thread(self.folder.promote, folder)
+        argv = [self.binary.path, "-W", "-db", "-S", f"{self.files.master},mode,600"]
+        argv += ["-C", str(self.folder.current), "-f", MAIN]
+        self.process = await asyncio.to_thread(self._spawn, argv, self.output.open())
+        self.adopted = False
+        try:
+            await self._ready(self.process)
+        finally:
+            # also after a failure: an orphan without a master ends in a second or two anyway
+            await self._end(left)
+        self.worker_since = self._clock.now()
+        await asyncio.to_thread(self.folder.mark_good, folder)
+
+    async def reload(self, folder: Path) -> None:
+        """Start a new worker from `folder`, which becomes current; the old one finishes what it has.
+
+        Raises:
+            PortTaken: a new listener's port is somebody else's.
+            GatewayRefused: HAProxy objects; the old worker and the old current folder stay.
+            Unanswered: the master did not say what became of it.
+        """
+        await self.check(folder)
+        await asyncio.to_thread(self._refuse_taken_ports, folder)
+        before = self.folder.target(self.folder.current)
+        await self.dump_state()
+        await asyncio.to_thread(self.folder.promote, folder)
+        answer = await self._ask("reload", RELOAD_TIMEOUT)
+        if not answer.startswith("Success=1"):
+            if before is not None:
+                await asyncio.to_thread(self.folder.promote, before)
+            said = complaints(answer) or [answer.strip()[:300] or "no answer"]
+            raise GatewayRefused(f"HAProxy did not reload: {said[0]}", hint="the last good configuration stays")
+        await self.runtime.wait_ready(START_TIMEOUT)
+        self.worker_since = self._clock.now()
+        await asyncio.to_thread(self.folder.mark_good, folder)
+
+    async def dump_state(self) -> None:
+        """Write what is known of the servers' health where the next worker reads it. Best effort."""
+        try:
+            state = await self.runtime.ask("show servers state")
+        except Unanswered as error:
+            self._log.warning("server states are not handed over", cause=error)
+        else:
+            await asyncio.to_thread(replace_file, self.files.state, f"{state}\n".encode(), durable=False)
+
+    async def workers(self) -> Workers:
+        """The current worker and the old ones.
+
+        Raises:
+            Unanswered: the master does not say.
+        """
+        return parse_workers(await self._ask("show proc;quit", 2.0))
+
+    async def ask_worker(self, pid: int, question: str) -> str:
+        """The answer of one worker, old ones included, through the master.
+
+        Raises:
+            Unanswered: no answer; it may be gone.
+        """
+        return await exchange(self.files.master, f"@!{pid} {question};quit\n", within=2.0)
+
+    async def end_worker(self, pid: int) -> None:
+        """End an old worker at once."""
+        if self.process is not None:
+            group = await asyncio.to_thread(members, self.process)
+            await _signal([worker for worker in group if worker.pid == pid], signal.SIGTERM)
+
+    async def ended(self) -> int | None:
+        """Wait until the master is gone; its exit code when it was our child."""
+        process = self.process
+        if process is None:
+            return None
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return reap(process.pid)
+        loop = asyncio.get_running_loop()
+        gone = asyncio.Event()
+        try:
+            if await asyncio.to_thread(alive, process):
+                loop.add_reader(descriptor, gone.set)
+                await gone.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self.output.read()
+        return reap(process.pid)
+
+    async def stop(self, grace: float) -> None:
+        """End HAProxy: listeners close at once, requests in flight may finish within `grace` seconds."""
+        process, self.process = self.process, None
+        if process is not None:
+            group = await asyncio.to_thread(members, process)
+            await _signal([process], signal.SIGUSR1 if grace > 0 else signal.SIGTERM)
+            for seconds, number in ((grace, signal.SIGTERM), (2.0, signal.SIGKILL)):
+                if await self._gone(group, seconds):
+                    break
+                await _signal(group, number)
+            await self._gone(group, 1.0)
+            reap(process.pid)
+        await asyncio.to_thread(self._pid_file.unlink, missing_ok=True)
+        self.output.close()
+
+    async def kill(self) -> None:
+        """End a HAProxy that does not answer any more, without asking it."""
+        if self.process is not None:
+            group = await asyncio.to_thread(members, self.process)
+            await _signal(group, signal.SIGKILL)
+            await self._gone(group, 2.0)
+
+    def leave(self) -> None:
+        """Let HAProxy run on without us; the next node adopts it."""
+        self.output.close()
+
+    async def _ask(self, question: str, within: float) -> str:
+        """One command to the master; it re-executes itself after a start or reload and is deaf for some milliseconds."""
+        end = self._clock.now() + 1.0
+        while True:
+            try:
+                return await exchange(self.files.master, question + "\n", within=within)
+            except Unanswered as error:
+                if not isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError | ConnectionResetError):
+                    raise
+                if self._clock.now() >= end:
+                    raise
+            await self._clock.sleep(0.01)
+
+    async def _ready(self, process: Identity) -> None:
+        """Until the new master's worker, and not an orphan's socket, answers."""
+        end = self._clock.now() + START_TIMEOUT
+        while True:
+            try:
+                workers = parse_workers(await exchange(self.files.master, "show proc;quit\n"))
+                info = parse_info(await self.runtime.ask("show info"))
+                if workers.master == process.pid and info.get("Pid") == str(workers.current):
+                    return
+            except Unanswered:
+                pass
+            if not await asyncio.to_thread(alive, process):
+                self.output.read()
+                said = self.output.alerts() or list(self.output.lines)[-1:] or ["it ended without a word"]
+                reap(process.pid)
+                raise GatewayRefused(f"HAProxy did not start: {said[-1]}", hint="see the gateway's log")
+            if self._clock.now() >= end:
+                raise GatewayRefused(f"HAProxy did not answer within {START_TIMEOUT:g} s", hint="see the gateway's log")
+            await self._clock.sleep(0.003)
+
+    async def _end(self, left: list[Identity]) -> None:
+        """Have the processes of an earlier master stop listening now, and be gone within a second."""
+        await _signal(left, signal.SIGUSR1)
+        # one that is stopped (SIGSTOP) holds its share of the listening socket until it is gone
+        for seconds, number in ((ORPHAN_GRACE, signal.SIGTERM), (0.1, signal.SIGKILL)):
+            if left and not await self._gone(left, seconds):
+                await _signal(left, number)
+
+    async def _gone(self, group: list[Identity], seconds: float) -> bool:
+        end = self._clock.now() + seconds
+        while any(await asyncio.to_thread(_living, group)):
+            if self._clock.now() >= end:
+                return False
+            await self._clock.sleep(0.01)
+        return True
+
+    def _spawn(self, argv: list[str], output: int) -> Identity:
+        process = spawn(argv, environment=self._environment, output=output)
+        replace_file(self._pid_file, msgspec.json.encode(process), durable=False)
+        return process
+
+    def _prepare(self, folder: Path) -> list[Identity]:
+        """Everything a start needs; the processes that an earlier master left."""
+        private_folder(self.files.root)
+        # what was dumped before an earlier reload is old news now
+        replace_file(self.files.state, b"1\n", durable=False)
+        recorded = self._recorded()
+        left = members(recorded) if recorded is not None else []
+        self._refuse_taken_ports(folder, {process.pid for process in left})
+        return left
+
+    def _refuse_taken_ports(self, folder: Path, ours: set[int] | None = None) -> None:
+        if ours is None:
+            ours = set() if self.process is None else {process.pid for process in members(self.process)}
+        refuse_taken(bound((folder / MAIN).read_text()), ours=ours, present=listeners())
+
+    def _recorded(self) -> Identity | None:
+        try:
+            return msgspec.json.decode(self._pid_file.read_bytes(), type=Identity)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+
+def _refusal(folder: Path, ran: Ran) -> GatewayRefused:
+    said = complaints(ran.output) or [ran.output.strip()[-300:] or f"it ended with {ran.code}"]
+    named = _LINE.search(said[0])
+    lines = (folder / MAIN).read_text(errors="replace").splitlines()
+    shown = lines[int(named[1]) - 1].strip() if named and 0 < int(named[1]) <= len(lines) else ""
+    return GatewayRefused(
+        f"HAProxy refuses the configuration: {said[0]}" + (f" (the line: {scrub(shown, limit=300)})" if shown else ""),
+        hint="the last good configuration stays; this is a bug in atoll, please report it with this line",
+        line=int(named[1]) if named else None,
+    )
+
+
+def _living(group: list[Identity]) -> list[bool]:
+    return [alive(process) for process in group]
+
+
+async def _signal(group: list[Identity], number: signal.Signals) -> None:
+    for process in group:
+        await asyncio.to_thread(send, process, number)

@@ -1,0 +1,90 @@
+"""Who listens where: finds out before HAProxy starts that a port is taken, and by whom.
+
+HAProxy binds with SO_REUSEPORT, so a second one of the same user would not fail: the kernel would share the clients
+between the two. That is why asking first is not only kinder but necessary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+import msgspec
+import psutil
+
+from atoll.errors import PortTaken
+
+_BIND = re.compile(r"^[ \t]*bind[ \t]+(\S+)", re.MULTILINE)
+_ADDRESS = re.compile(r"(?:ipv[46]@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9.]*|\*):(?P<first>\d+)(?:-(?P<last>\d+))?")
+_ANY = {"", "*", "0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """Somebody who listens; `pid` and `program` are None when it belongs to another user."""
+
+    host: str
+    port: int
+    pid: int | None
+    program: str | None
+
+
+def bound(text: str) -> list[tuple[str, int]]:
+    """Every host and port that the haproxy.cfg `text` binds, ranges spelled out, unix sockets left out."""
+    found = []
+    for word in _BIND.findall(text):
+        for part in word.split(","):
+            address = _ADDRESS.fullmatch(part)
+            if address:
+                first = int(address["first"])
+                ports = range(first, int(address["last"] or first) + 1)
+                found += [(address["host"].strip("[]"), port) for port in ports]
+    return found
+
+
+def listeners() -> list[Listener]:
+    """Everybody who listens on this machine. Blocking: reads /proc of every process."""
+    found = []
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN:
+            address = connection.laddr
+            found.append(Listener(address.ip, address.port, connection.pid, _program(connection.pid)))
+    return found
+
+
+def refuse_taken(wanted: Iterable[tuple[str, int]], *, ours: Collection[int], present: Iterable[Listener]) -> None:
+    """Make sure that nobody but the processes `ours` listens where we want to.
+
+    Raises:
+        PortTaken: somebody does; the error names the first such port, the pid and the program.
+    """
+    held: dict[int, list[Listener]] = {}
+    for listener in present:
+        if listener.pid is None or listener.pid not in ours:
+            held.setdefault(listener.port, []).append(listener)
+    for host, port in wanted:
+        for listener in held.get(port, ()):
+            if listener.host == host or listener.host in _ANY or host in _ANY:
+                raise _taken(host, port, listener)
+
+
+def _taken(host: str, port: int, listener: Listener) -> PortTaken:
+    if listener.pid is None:
+        who, hint = "a process of another user", f"find it with `sudo ss -ltnp 'sport = :{port}'`"
+    else:
+        who, hint = f"{listener.program or 'a process'} (pid {listener.pid})", f"stop it (kill {listener.pid})"
+    return PortTaken(
+        f"port {port} on {host or 'every address'} is taken by {who}",
+        hint=f"{hint}, or choose another port (ATOLL_GATEWAY_PORT, ATOLL_GATEWAY_MESH_PORT, ATOLL_GATEWAY_MESH_PORTS)",
+        port=port,
+        pid=listener.pid,
+        program=listener.program,
+    )
+
+
+def _program(pid: int | None) -> str | None:
+    if pid is None:
+        return None
+    try:
+        return str(psutil.Process(pid).name())
+    except psutil.Error:
+        return None
