@@ -41,7 +41,7 @@ TTL_LIMIT = 366 * 86_400.0
 """Seconds of the shortest and longest lease; a shorter one would lapse on any slow disk."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A key's value and when it came about."""
 
     key: Key
@@ -88,7 +88,7 @@ class EventKind(StrEnum):
     DELETE = "delete"
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One key's change. For a delete, `entry` is the entry as it was (with its last value)."""
 
     kind: EventKind
@@ -96,7 +96,7 @@ class Event(msgspec.Struct, frozen=True):
     revision: Revision
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """Everything one commit did under the watched prefix, in commit order.
 
     With no events it is a progress mark: nothing under the prefix is missing up to and including `revision`.

@@ -21,7 +21,7 @@ REINDEX_ABOVE = 64
 """New and removed keys of one commit from which sorting all keys again is cheaper than placing each."""
 
 
-class Commit(msgspec.Struct, frozen=True):
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """One revision: its change, and for each event the entry that it replaced."""
 
     change: Change

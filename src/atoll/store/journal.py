@@ -1,0 +1,209 @@
+"""The one SQLite connection of a store: what is durable, and reading it back.
+
+Blocking, and used by one thread at a time. It is the only connection that writes or checkpoints (two of them corrupt the
+file in SQLite 3.7.0 to 3.51.2), and it locks the file exclusively, so that nobody else's SQLite can. Checkpoints are made
+by us, not by SQLite, because SQLite hides their errors: an fsync that failed and is then repeated "succeeds" without the
+data. Any error but a full disk is final.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from atoll.errors import AlreadyRunning, StorageFailed, StorageFull, StorageIncompatible
+from atoll.kit.files import PRIVATE_FILE
+from atoll.model.names import Key
+from atoll.store.base import Revision
+from atoll.store.image import Commit, Image
+from atoll.store.rows import damaged, load, rows
+from atoll.store.schema import PLACES, check, migrate
+
+CHECKPOINT_PAGES = 1000
+"""Pages in the write-ahead log (4 MB) from which it is copied into the database."""
+WAL_BYTES = 16 << 20
+"""Size to which a write-ahead log that grew in a burst is cut again."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What one transaction keeps."""
+
+    commits: Sequence[Commit]
+    granted: Mapping[str, float]
+    ended: frozenset[str]
+    compacted: Revision | None
+    garbage: Sequence[tuple[Key, Revision]]
+
+
+class Journal:
+    """`state.db`, open between `open` and `close`."""
+
+    def __init__(self, path: Path, vfs: str | None = None) -> None:
+        self.path = path
+        self.wal_pages = 0
+        self._vfs = vfs
+        self._connection: apsw.Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and not closed yet."""
+        return self._connection is not None
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The connection.
+
+        Raises:
+            StorageFailed: it is closed.
+        """
+        if self._connection is None:
+            raise StorageFailed("the store is closed")
+        return self._connection
+
+    def open(self) -> Image:
+        """Open or create the file, migrate it, check it, and read everything.
+
+        Raises:
+            AlreadyRunning: another program has the file open.
+            StorageIncompatible: it is not ours, or newer than we are; untouched.
+            StorageFull: no room for a new or migrated file.
+            StorageFailed: it is damaged or cannot be read.
+        """
+        try:
+            self._connection = self._connect()
+            self._connection.config(
+                apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1
+            )  # closing changes nothing until it is ours
+            self._connection.pragma("locking_mode", "exclusive")
+            check(self._connection)
+            self._set_up(self._connection)
+            verify(self._connection)
+            migrate(self._connection)
+            image = load(self._connection)
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+            return image
+        except apsw.Error as error:
+            self.close()
+            raise translated(error, self.path) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, record: Record) -> None:
+        """Make a record durable, as a whole.
+
+        Raises:
+            StorageFull: no room; nothing was done.
+            StorageFailed: the disk failed; nothing may be written any more.
+        """
+        connection = self.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            self._keep(connection, record)
+            connection.execute("COMMIT")
+        except (apsw.Error, StorageFailed) as error:
+            failure = self._undo(connection, error)
+            if isinstance(failure, StorageFailed):
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            raise failure from error
+
+    def checkpoint(self) -> None:
+        """Copy the write-ahead log into the database. A full disk only puts it off.
+
+        Raises:
+            StorageFailed: the disk failed; the log is kept for the next start.
+        """
+        try:
+            self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self.wal_pages = 0
+        except apsw.FullError:
+            return
+        except apsw.Error as error:
+            self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            raise translated(error, self.path) from error
+
+    def close(self) -> None:
+        """Let go of the file; a second time does nothing."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(apsw.Error):  # what is acknowledged is in the log, whatever closing meets
+                connection.close(True)
+
+    def _connect(self) -> apsw.Connection:
+        if not self.path.exists():  # before SQLite does, so that nobody else can read it
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
+        return apsw.Connection(os.fspath(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=self._vfs)
+
+    def _set_up(self, connection: apsw.Connection) -> None:
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("fullfsync", True)  # macOS: plain fsync does not reach the disk
+        connection.pragma("checkpoint_fullfsync", True)
+        connection.pragma("journal_size_limit", WAL_BYTES)
+        connection.pragma("trusted_schema", False)
+        connection.pragma("cell_size_check", True)
+        connection.set_wal_hook(self._count_pages)  # in place of automatic checkpoints
+
+    def _count_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _keep(self, connection: apsw.Connection, record: Record) -> None:
+        connection.executemany(
+            "INSERT INTO log (id, key, value, created, lease, sum) VALUES (?, ?, ?, ?, ?, ?)", rows(record.commits)
+        )
+        connection.executemany("INSERT INTO leases (id, ttl) VALUES (?, ?)", record.granted.items())
+        connection.executemany("DELETE FROM leases WHERE id = ?", ((lease,) for lease in record.ended))
+        if record.compacted is not None:
+            before = connection.total_changes()
+            connection.executemany(
+                "DELETE FROM log WHERE key = ? AND id BETWEEN ? AND ?",
+                ((key, revision * PLACES, (revision + 1) * PLACES - 1) for key, revision in record.garbage),
+            )
+            if connection.total_changes() - before != len(record.garbage):
+                raise damaged(self.path, "a version to be compacted is not found")
+            connection.execute("UPDATE state SET value = ? WHERE name = 'compacted'", (record.compacted,))
+
+    def _undo(self, connection: apsw.Connection, error: Exception) -> StorageFull | StorageFailed:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except apsw.Error as worse:
+            error = worse
+        if isinstance(error, StorageFailed):
+            return error
+        failure = translated(error, self.path)
+        return failure if isinstance(failure, StorageFull) else StorageFailed(failure.detail, hint=failure.hint)
+
+
+def verify(connection: apsw.Connection) -> None:
+    """Check the pages of the file.
+
+    Raises:
+        StorageFailed: SQLite finds it damaged.
+    """
+    found = connection.execute("PRAGMA quick_check(1)").get
+    if found != "ok":
+        raise damaged(Path(connection.filename), str(found))
+
+
+def translated(error: Exception, path: Path) -> StorageFull | StorageFailed | StorageIncompatible | AlreadyRunning:
+    """What an error of SQLite means to us."""
+    match error:
+        case apsw.FullError():
+            return StorageFull(f"no room on disk for {path}", hint="make room; writes go on by themselves then")
+        case apsw.NotADBError():
+            return StorageIncompatible(f"{path} is not a database", hint="choose another state folder")
+        case apsw.BusyError() | apsw.LockedError():
+            return AlreadyRunning(f"another program has {path} open", hint="close it", file=str(path))
+        case apsw.CorruptError():
+            return damaged(path, str(error))
+        case _:
+            return StorageFailed(
+                f"{path}: {error}", hint="look at the disk (dmesg), then start again; acknowledged writes are kept"
+            )
