@@ -90,7 +90,7 @@ def make_plan(running: GatewayConfig, wanted: GatewayConfig) -> Plan | Reload:
     servers and maps are best read back. Of a running server only its name and effective weight are looked at.
     """
     have, want = sections(running), sections(wanted)
-    reasons = _reload_reasons(running, wanted, have, want)
+    reasons = _reload_reasons(running, wanted, have)
     if reasons:
         return Reload(generation=wanted.generation, revision=wanted.revision, reasons=reasons)
     operations = _server_operations(have, want)
@@ -110,9 +110,7 @@ def _before_maps(operation: Operation) -> bool:
     return isinstance(operation, AddServer) or (isinstance(operation, SetWeight) and operation.weight > 0)
 
 
-def _reload_reasons(
-    running: GatewayConfig, wanted: GatewayConfig, have: dict[str, Section], want: dict[str, Section]
-) -> tuple[str, ...]:
+def _reload_reasons(running: GatewayConfig, wanted: GatewayConfig, have: dict[str, Section]) -> tuple[str, ...]:
     reasons = []
     for backend in wanted.backends:
         known = have.get(backend.name)
@@ -137,23 +135,26 @@ def _differing(before: Traits, after: Traits) -> list[str]:
 
 def _server_operations(have: dict[str, Section], want: dict[str, Section]) -> list[Operation]:
     adds: list[Operation] = []
-    raised: list[Operation] = []
-    lowered: list[Operation] = []
-    removed: list[Operation] = []
-    living = {
-        (server.instance, server.host, server.port) for section in want.values() for server in section.servers.values()
-    }
+    weights: list[Operation] = []
+    removals: list[Operation] = []
+    living = {_endpoint(server) for section in want.values() for server in section.servers.values()}
     for name in sorted(have.keys() | want.keys()):
         before = have[name].servers if name in have else {}
         after = want[name].servers if name in want else {}
-        for server in sorted(after.keys() - before.keys()):
-            adds.append(AddServer(name, want[name].traits, after[server]))
-        for server in sorted(after.keys() & before.keys()):
-            weight = after[server].effective_weight
-            if before[server].effective_weight != weight:
-                (raised if weight else lowered).append(SetWeight(name, server, weight))
-        for server in sorted(before.keys() - after.keys()):
-            gone = before[server]
-            patient = (gone.instance, gone.host, gone.port) in living
-            removed.append(RemoveServer(name, server, patient=patient))
-    return [*adds, *raised, *lowered, *removed]
+        if before == after:
+            continue
+        adds += (AddServer(name, want[name].traits, after[server]) for server in sorted(after.keys() - before.keys()))
+        weights += (
+            SetWeight(name, server, after[server].effective_weight)
+            for server in sorted(after.keys() & before.keys())
+            if before[server].effective_weight != after[server].effective_weight
+        )
+        removals += (
+            RemoveServer(name, server, patient=_endpoint(before[server]) in living)
+            for server in sorted(before.keys() - after.keys())
+        )
+    return [*adds, *weights, *removals]
+
+
+def _endpoint(server: Server) -> tuple[str, str, int]:
+    return server.instance, server.host, server.port

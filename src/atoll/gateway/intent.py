@@ -1,0 +1,311 @@
+"""What HAProxy shall run, given the facts and what it ran before. Pure, and never worse for one bad fact.
+
+Facts that cannot be run are left out and named in `Intent.refused`; too many of them refuse the whole config, and the
+one that runs stays. Where an upstream's servers stand is `placement`'s to say, what they are `members`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from atoll.errors import AtollError, InvalidValue, Overloaded
+from atoll.gateway.config import CHECKS, ROUTES, SERVICES, Backend, Entries, GatewayConfig, Kind, Server, Traits
+from atoll.gateway.maps import Goal, HeaderNames, compile_routes, header_sets, service_verdict
+from atoll.gateway.members import check_entry, check_of, servers_of, traits_of
+from atoll.gateway.placement import fresh_slots, place
+from atoll.gateway.upstream import Upstream, upstream_of
+from atoll.kit.text import scrub
+from atoll.model import names
+from atoll.model.names import ServiceName
+from atoll.model.route import METHODS, Route, Share
+from atoll.model.service import Instance, Service
+from atoll.model.snapshot import Snapshot
+from atoll.settings import Gateway
+
+ROUTE_LIMIT = 10_000
+BACKEND_LIMIT = 5_000
+SERVER_LIMIT = 30_000
+"""About 4 kB of HAProxy's memory each."""
+MAP_BYTES_LIMIT = 64 << 20
+HEADER_SET_LIMIT = 16
+"""Combinations of header names; each is a few rules that requests pass."""
+TIMEOUT_CEILING = 86_400.0
+"""Seconds a route may wait for a byte."""
+WEIGHT_LIMIT = 1_000_000
+NOBODY = "edge:nobody"
+"""The section for routes whose service does not exist: it has no servers and answers 503."""
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """A config, and the facts that it leaves out, each as a sentence."""
+
+    config: GatewayConfig
+    refused: tuple[str, ...] = ()
+
+
+class Members(msgspec.Struct, frozen=True):
+    """What one upstream's servers were made of, and what they became."""
+
+    service: Service
+    instances: tuple[Instance, ...]
+    servers: tuple[Server, ...]
+    refused: tuple[str, ...]
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """What the routes map was made of, and what it became."""
+
+    routes: tuple[Route, ...]
+    goals: dict[Upstream, Goal]
+    entries: Entries
+
+
+@dataclass
+class Memo:
+    """What an earlier call worked out, used again where the facts are the same objects. One owner, bounded by them."""
+
+    members: dict[str, Members] = field(default_factory=dict)
+    routes: dict[str, tuple[Route, str | None]] = field(default_factory=dict)
+    compiled: Compiled | None = None
+
+
+def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway, memo: Memo | None = None) -> Intent:
+    """The config for `snapshot`; `previous` is the one HAProxy runs (None: it does not run yet).
+
+    The generation is the previous one's when nothing but the revision differs, else one more.
+
+    Raises:
+        Overloaded: a limit of this module is passed; the message names it.
+    """
+    memo = memo or Memo()
+    refused: list[str] = []
+    services = dict(_sound(snapshot.services.values(), _service_objection, refused, "service"))
+    traits_by_service = {name: traits_of(service) for name, service in services.items()}
+    routes = _sound_routes(snapshot, memo, refused)
+    _refuse_over("routes", len(routes), ROUTE_LIMIT)
+    wanted = set(map(Upstream, services)) | {
+        upstream_of(route, share)
+        for route in routes
+        for share in route.shares
+        if share.service in services and traits_by_service[share.service].kind is not Kind.TCP
+    }
+    _refuse_over("upstreams", len(wanted), BACKEND_LIMIT)
+    placed = place({upstream: traits_by_service[upstream.service] for upstream in wanted}, previous)
+    backends = tuple(_backends(snapshot, services, traits_by_service, placed.names, memo, refused))
+    _refuse_over("servers", sum(len(backend.servers) for backend in backends), SERVER_LIMIT)
+    goals = {
+        upstream: Goal(placed.names[upstream], upstream.service, traits_by_service[upstream.service].sticky)
+        for upstream in wanted
+        if traits_by_service[upstream.service].kind is not Kind.TCP
+    }
+    refused += _lost_shares(routes, services, traits_by_service)
+    ports = _ports(services.values(), settings, refused)
+    maps = {
+        CHECKS: tuple(_check_entries(backends, services)),
+        ROUTES: _compiled(routes, goals, memo),
+        SERVICES: tuple(_mesh_entries(ports, goals)),
+    }
+    _refuse_over(
+        "map bytes", sum(len(key) + len(value) + 2 for part in maps.values() for key, value in part), MAP_BYTES_LIMIT
+    )
+    config = GatewayConfig(
+        revision=snapshot.revision,
+        backends=backends,
+        idle=placed.idle,
+        slots=placed.slots,
+        maps=maps,
+        header_sets=_header_sets(routes, previous),
+        tcp_ports=tuple(
+            (port, placed.names[Upstream(name)])
+            for port, name in sorted(ports.items())
+            if traits_by_service[name].kind is Kind.TCP
+        ),
+    )
+    config = topped_up(config, settings) if previous is None else config
+    return Intent(_numbered(config, previous), tuple(dict.fromkeys(refused)))
+
+
+def topped_up(config: GatewayConfig, settings: Gateway) -> GatewayConfig:
+    """`config` as a new process best loads it: all spare slots, no idle sections, only the header sets in use."""
+    asked = {key.split("~")[2] for key, _ in config.maps.get(ROUTES, ()) if key.startswith("?") and key.count("~") > 1}
+    return msgspec.structs.replace(
+        config,
+        idle=(),
+        slots=fresh_slots({backend.name for backend in config.backends}, settings),
+        header_sets=tuple(each for each in config.header_sets if "+".join(each) in asked),
+    )
+
+
+def _sound(
+    facts: Iterable[Service], objection: Callable[[Service], str | None], refused: list[str], kind: str
+) -> Iterator[tuple[ServiceName, Service]]:
+    for fact in facts:
+        said = objection(fact)
+        if said:
+            refused.append(f"{kind} {scrub(fact.name, limit=64)}: {said}")
+        else:
+            yield fact.name, fact
+
+
+def _service_objection(service: Service) -> str | None:
+    try:
+        names.service_name(service.name)
+        traits_of(service)
+        check_of(service)
+        if not 0 <= service.slow_start <= TIMEOUT_CEILING:
+            raise InvalidValue(f"slow_start {service.slow_start} is not 0-{TIMEOUT_CEILING:g} seconds")
+    except AtollError as error:
+        return error.detail
+    return None
+
+
+def _sound_routes(snapshot: Snapshot, memo: Memo, refused: list[str]) -> tuple[Route, ...]:
+    sound = []
+    judged: dict[str, tuple[Route, str | None]] = {}
+    for key, route in snapshot.routes.items():
+        known = memo.routes.get(key)
+        objection = known[1] if known and known[0] is route else _route_objection(route)
+        judged[key] = (route, objection)
+        if objection:
+            refused.append(f"route {scrub(route.name, limit=64)}: {objection}")
+        else:
+            sound.append(route)
+    memo.routes = judged
+    return tuple(sorted(sound, key=lambda route: route.name))
+
+
+def _route_objection(route: Route) -> str | None:
+    try:
+        names.route_name(route.name)
+        for host in route.match.hosts:
+            names.host_pattern(host)
+        for path in filter(None, (route.match.path, route.rewrite)):
+            if names.path_text(path) != path:
+                raise InvalidValue(f"path {scrub(path, limit=80)!r} ends with '/'")
+        for name, value in route.match.headers.items():
+            names.header_name(name)
+            names.header_value(value)
+        for share in route.shares:
+            names.service_name(share.service)
+            if share.version is not None:
+                names.token(share.version, field="version")
+            if not 0 <= share.weight <= WEIGHT_LIMIT:
+                raise InvalidValue(f"weight {share.weight} is not 0-{WEIGHT_LIMIT}")
+        if not set(route.match.methods) <= METHODS:
+            raise InvalidValue("a method is not one of HTTP's")
+        if not route.shares:
+            raise InvalidValue("it leads nowhere: no shares")
+        if not 0 <= route.timeout <= TIMEOUT_CEILING:
+            raise InvalidValue(f"timeout {route.timeout} is not 0-{TIMEOUT_CEILING:g} seconds")
+    except AtollError as error:
+        return error.detail
+    return None
+
+
+def _lost_shares(
+    routes: Sequence[Route], services: Mapping[ServiceName, Service], traits: Mapping[ServiceName, Traits]
+) -> Iterator[str]:
+    for route in routes:
+        for share in route.shares:
+            if share.service not in services:
+                yield f"route {route.name}: service {share.service} does not exist; it answers 503"
+            elif traits[share.service].kind is Kind.TCP:
+                yield f"route {route.name}: service {share.service} speaks tcp, not HTTP; it answers 503"
+
+
+def _backends(
+    snapshot: Snapshot,
+    services: Mapping[ServiceName, Service],
+    traits: Mapping[ServiceName, Traits],
+    sections: Mapping[Upstream, str],
+    memo: Memo,
+    refused: list[str],
+) -> Iterator[Backend]:
+    by_service: dict[ServiceName, list[Instance]] = {}
+    for (name, _), instance in snapshot.instances.items():
+        by_service.setdefault(name, []).append(instance)
+    known, memo.members = memo.members, {}
+    for upstream in sorted(sections):
+        label = str(upstream)
+        service = services[upstream.service]
+        mine = tuple(each for each in by_service.get(upstream.service, ()) if upstream.has(each))
+        members = known.get(label)
+        if members is None or members.service is not service or not _same(members.instances, mine):
+            members = Members(service, mine, *servers_of(label, service, mine))
+        memo.members[label] = members
+        refused += members.refused
+        yield Backend(
+            name=sections[upstream],
+            upstream=label,
+            service=upstream.service,
+            traits=traits[upstream.service],
+            servers=members.servers,
+        )
+
+
+def _same(one: Sequence[object], other: Sequence[object]) -> bool:
+    return len(one) == len(other) and all(left is right for left, right in zip(one, other, strict=True))
+
+
+def _compiled(routes: tuple[Route, ...], goals: dict[Upstream, Goal], memo: Memo) -> Entries:
+    known = memo.compiled
+    if known is None or known.goals != goals or not _same(known.routes, routes):
+
+        def goal(route: Route, share: Share) -> Goal:
+            return goals.get(upstream_of(route, share)) or Goal(NOBODY, share.service)
+
+        known = memo.compiled = Compiled(routes, goals, compile_routes(routes, goal))
+    return known.entries
+
+
+def _check_entries(backends: Iterable[Backend], services: Mapping[ServiceName, Service]) -> Iterator[tuple[str, str]]:
+    for backend in backends:
+        asked = check_entry(services[backend.service], backend.traits.kind)
+        if asked is not None:
+            yield backend.name, asked
+
+
+def _ports(services: Iterable[Service], settings: Gateway, refused: list[str]) -> dict[int, ServiceName]:
+    """The stable mesh port of every service that has one."""
+    ports: dict[int, ServiceName] = {}
+    for service in sorted(services, key=lambda each: each.name):
+        port = settings.mesh_ports + service.mesh_index
+        if not 0 <= service.mesh_index < settings.mesh_count:
+            refused.append(f"service {service.name}: mesh ports end before index {service.mesh_index}; it has none")
+        elif ports.setdefault(port, service.name) != service.name:
+            refused.append(f"service {service.name}: mesh port {port} belongs to {ports[port]}; it has none")
+    return ports
+
+
+def _mesh_entries(ports: Mapping[int, ServiceName], goals: Mapping[Upstream, Goal]) -> Iterator[tuple[str, str]]:
+    for upstream, goal in sorted(goals.items()):
+        if upstream == Upstream(upstream.service):
+            yield upstream.service, service_verdict(goal)
+    for port, name in sorted(ports.items()):
+        if Upstream(name) in goals:
+            yield str(port), service_verdict(goals[Upstream(name)])
+
+
+def _header_sets(routes: Iterable[Route], previous: GatewayConfig | None) -> tuple[HeaderNames, ...]:
+    before = previous.header_sets if previous is not None else ()
+    now = header_sets(routes)
+    _refuse_over("combinations of header names in routes", len(now), HEADER_SET_LIMIT)
+    return (*before, *(names for names in now if names not in before))
+
+
+def _numbered(config: GatewayConfig, previous: GatewayConfig | None) -> GatewayConfig:
+    if previous is None:
+        return msgspec.structs.replace(config, generation=1)
+    same = msgspec.structs.replace(config, generation=previous.generation, revision=previous.revision) == previous
+    return msgspec.structs.replace(config, generation=previous.generation + (0 if same else 1))
+
+
+def _refuse_over(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise Overloaded(
+            f"{count} {what} are more than the gateway's {limit}; the last good configuration stays",
+            hint="remove some, or split the platform",
+        )

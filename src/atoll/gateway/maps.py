@@ -1,0 +1,175 @@
+"""Routes compiled to the entries of one map, so that a fixed set of rules decides in a constant number of lookups.
+
+One file holds everything, because one commit then replaces everything at once. Its keys (a request's host never has
+`?`, `*`, `~` or `/`: such hosts are refused first):
+
+`<host><path>/` and `<host><path>/?`
+    a prefix and an exact path. A request asks for the longest key that begins `<host><path>/?`; `?` cannot be in a
+    path. `<domain>*` stands for the host `*.<domain>`, and `*` for any host; they are asked in this order, as long
+    as none has given a route. Under each of them, shorter prefixes are compiled into the longer ones (fall-through).
+`?<node>~<METHOD>`, `?<node>~*`
+    where methods or headers matter a path leads to a node. This is the best route there that names no header, for a
+    method that somebody names and for all others.
+`?<node>~<METHOD>~<names>~<values>`
+    the best route there that names exactly these headers. It wins over the one before when its rank is smaller.
+`<route>~<draw>`
+    the share of a weighted route that a draw (0 to 99) falls on.
+
+A value is a verdict: `rank|route|backend|service|rewrite|timeout`, or a node: `n<number>|<methods to allow>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from atoll.gateway.config import Entries
+from atoll.gateway.match import DRAWS, drawn, head, path_rank
+from atoll.model.route import Match, Route, Share
+
+REFUSED = 1_000_000
+"""Rank of the verdict "only the method is wrong" (405); every route's rank is smaller."""
+NOWHERE = 2_000_000
+"""Rank of the verdict "no route" (404)."""
+WEIGHTED, KEEPING = "*", "*keep"
+"""In place of a backend: ask for the draw's share; with `keep`, a client keeps its draw (sticky services)."""
+
+HeaderNames = tuple[str, ...]
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """Where a share leads: a backend section of a service, and whether that service keeps its clients."""
+
+    backend: str
+    service: str
+    sticky: bool = False
+
+
+Goals = Callable[[Route, Share], Goal]
+
+
+def compile_routes(routes: Iterable[Route], goals: Goals) -> Entries:
+    """The entries of the routes map; `goals` tells where the share of a route leads."""
+    tables: dict[str, list[Route]] = {}
+    ordered = sorted(routes, key=lambda route: route.name)
+    for route in ordered:
+        for host in route.match.hosts or ("*",):
+            tables.setdefault(host_key(host), []).append(route)
+    entries: list[tuple[str, str]] = []
+    numbers = iter(range(1, 1 << 30))
+    for host in sorted(tables):
+        entries += _table(host, tables[host], goals, numbers)
+    for route in ordered:
+        if len(route.shares) > 1:
+            entries += ((f"{route.name}~{draw}", verdict(0, route, goals, drawn(route, draw))) for draw in range(DRAWS))
+    return tuple(entries)
+
+
+def header_sets(routes: Iterable[Route]) -> tuple[HeaderNames, ...]:
+    """The combinations of header names that routes ask for, each sorted."""
+    return tuple(sorted({header_names(route.match) for route in routes if route.match.headers}))
+
+
+def header_names(match: Match) -> HeaderNames:
+    """The names a route asks for, in the order in which their values stand in a key."""
+    return tuple(sorted(match.headers))
+
+
+def set_name(names: HeaderNames) -> str:
+    """A combination of header names as it stands in a key."""
+    return "+".join(names)
+
+
+def host_key(host: str) -> str:
+    """A host pattern as it stands before the path in a key."""
+    return f"{host[2:]}*" if host.startswith("*.") else host
+
+
+def verdict(rank: int, route: Route, goals: Goals, share: Share | None = None) -> str:
+    """What the map says of a request that `route` (with a share: the share drawn of it) takes."""
+    timeout = str(round(route.timeout * 1000))
+    rewrite = _rewrite(route)
+    if share is None and len(route.shares) > 1:
+        keep = any(goals(route, each).sticky for each in route.shares)
+        return "|".join((str(rank), route.name, KEEPING if keep else WEIGHTED, "", rewrite, timeout))
+    goal = goals(route, share or route.shares[0])
+    return "|".join((str(rank), route.name, goal.backend, goal.service, rewrite, timeout))
+
+
+def _rewrite(route: Route) -> str:
+    """`<put>><cut>`, or empty when the path goes on as it came."""
+    if route.rewrite is None or route.rewrite == route.match.path:
+        return ""
+    return f"{head(route.rewrite)}>{head(route.match.path)}"
+
+
+def service_verdict(goal: Goal) -> str:
+    """What the services map says: a verdict without a route."""
+    return f"0||{goal.backend}|{goal.service}||0"
+
+
+def _table(host: str, routes: list[Route], goals: Goals, numbers: Iterator[int]) -> Iterator[tuple[str, str]]:
+    prefixes: dict[str, list[Route]] = {}
+    exacts: dict[str, list[Route]] = {}
+    for route in routes:
+        (exacts if route.match.exact else prefixes).setdefault(route.match.path, []).append(route)
+    for path in sorted(prefixes):
+        candidates = [route for above in _ancestors(path) for route in prefixes.get(above, ())]
+        yield from _node(host + head(path) + "/", candidates, goals, numbers)
+    for path in sorted(exacts):
+        candidates = exacts[path] + [route for above in _ancestors(path) for route in prefixes.get(above, ())]
+        yield from _node(f"{host}{path}/?", candidates, goals, numbers)
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    yield "/"
+    end = path.find("/", 1)
+    while end != -1:
+        yield path[:end]
+        end = path.find("/", end + 1)
+    if path != "/":
+        yield path
+
+
+def _node(key: str, candidates: list[Route], goals: Goals, numbers: Iterator[int]) -> Iterator[tuple[str, str]]:
+    """The entry at `key` for routes that all accept its path, and what it leads to."""
+    ranked: list[Route] = []
+    for route in sorted(candidates, key=path_rank):
+        ranked.append(route)
+        if not route.match.methods and not route.match.headers:
+            break  # takes whatever came so far: nothing after it is ever reached
+    if len(ranked) == 1 and not ranked[0].match.methods and not ranked[0].match.headers:
+        yield key, verdict(0, ranked[0], goals)
+        return
+    number = next(numbers)
+    named = {method for route in ranked for method in route.match.methods}
+    yield key, f"n{number}|{','.join(sorted(named))}"
+    for method in [*sorted(named), "*"]:
+        yield from _by_headers(f"?n{number}~{method}", method, ranked, goals)
+
+
+def _by_headers(key: str, method: str, ranked: list[Route], goals: Goals) -> Iterator[tuple[str, str]]:
+    best: dict[tuple[HeaderNames, str], str] = {}
+    refused: set[tuple[HeaderNames, str]] = set()
+    for rank, route in enumerate(ranked):
+        asked = _asked(route.match)
+        if not route.match.methods or method in route.match.methods:
+            best.setdefault(asked, verdict(rank, route, goals))
+            if not route.match.headers:
+                break  # no header is needed from here on
+        else:
+            refused.add(asked)
+    nothing_asked = ((), "")
+    if nothing_asked not in best:
+        best[nothing_asked] = f"{REFUSED}|405" if nothing_asked in refused else f"{NOWHERE}|404"
+        if nothing_asked not in refused:
+            for asked in refused:
+                best.setdefault(asked, f"{REFUSED}|405")
+    for names, values in sorted(best):
+        yield (f"{key}~{set_name(names)}~{values}" if names else key), best[names, values]
+
+
+def _asked(match: Match) -> tuple[HeaderNames, str]:
+    names = header_names(match)
+    return names, "|".join(match.headers[name] for name in names)  # type: ignore[index]

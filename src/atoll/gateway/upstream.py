@@ -1,0 +1,51 @@
+"""Which instances a share means, and what that set is called.
+
+`orders` is every instance of the service, `orders@v2` those of one version, `orders@-v2,v3` all but those of the
+versions that other shares of the same route name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from atoll.model.names import ServiceName, Token
+from atoll.model.route import Route, Share
+from atoll.model.service import Instance
+
+
+class Upstream(msgspec.Struct, frozen=True, order=True):
+    """A service, one version of it, or all but some versions of it."""
+
+    service: ServiceName
+    version: Token | None = None
+    but: tuple[Token, ...] = ()
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"{self.service}@{self.version}"
+        return f"{self.service}@-{','.join(self.but)}" if self.but else self.service
+
+    def has(self, instance: Instance) -> bool:
+        """Whether `instance`, one of this service, belongs to it."""
+        if self.version is not None:
+            return instance.version == self.version
+        return instance.version not in self.but
+
+    @property
+    def section(self) -> str:
+        """The name of its own section in haproxy.cfg: of `a-z A-Z 0-9 . _ : -`, different for different upstreams."""
+        if self.version is not None:
+            return f"{self.service}:v:{self.version.replace('+', ':')}"
+        if self.but:
+            return f"{self.service}:not:{hashlib.sha256(','.join(self.but).encode()).hexdigest()[:16]}"
+        return self.service
+
+
+def upstream_of(route: Route, share: Share) -> Upstream:
+    """The upstream that `share`, one of the route's, sends to."""
+    if share.version is not None:
+        return Upstream(share.service, share.version)
+    named = {other.version for other in route.shares if other.service == share.service and other.version is not None}
+    return Upstream(share.service, None, tuple(sorted(named)))
