@@ -147,28 +147,31 @@ _UNSAID = frozenset({"name", "origin", "mesh_index", "run.declared_replicas"})
 def _step(key: Key, before: Fact | None, after: Fact | None) -> Step:
     if after is None:
         return Step(Verb.DELETE, key)
-    new = _flat(msgspec.to_builtins(after))
+    new = dict(_leaves(after))
     if before is None:
-        return Step(
-            Verb.CREATE, key, tuple(FieldChange(path, None, value) for path, value in new if path not in _UNSAID)
-        )
-    old = dict(_flat(msgspec.to_builtins(before)))
-    fresh = dict(new)
-    return Step(
-        Verb.CHANGE,
-        key,
-        tuple(
-            FieldChange(path, old.get(path), fresh.get(path))
-            for path in dict.fromkeys((*fresh, *old))
-            if old.get(path) != fresh.get(path)
-        ),
-    )
+        usual = dict(_leaves(_bare(after)))
+        said = (path for path, value in new.items() if value is not None and usual.get(path) != value)
+        return Step(Verb.CREATE, key, tuple(FieldChange(path, None, new[path]) for path in said if path not in _UNSAID))
+    old = dict(_leaves(before))
+    differing = (path for path in dict.fromkeys((*new, *old)) if old.get(path) != new.get(path))
+    return Step(Verb.CHANGE, key, tuple(FieldChange(path, old.get(path), new.get(path)) for path in differing))
 
 
-def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """The leaves of a fact by dotted path; lists are leaves."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _flat(part, f"{path}.{key}" if path else str(key))
+def _bare(fact: Fact) -> Fact:
+    """A fact of which nothing but the name was said."""
+    if isinstance(fact, Route):
+        return Route(name=fact.name, shares=())
+    return Service(name=fact.name, run=Run(command=()))
+
+
+def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """The values of a fact by dotted path, defaults too; lists are values."""
+    if isinstance(value, msgspec.Struct):
+        parts = ((name, getattr(value, name)) for name in value.__struct_fields__)
+    elif isinstance(value, dict):
+        parts = ((str(key), part) for key, part in value.items())
     else:
-        yield path, value
+        yield path, msgspec.to_builtins(value)
+        return
+    for name, part in parts:
+        yield from _leaves(part, f"{path}.{name}" if path else name)

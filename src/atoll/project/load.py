@@ -1,0 +1,377 @@
+"""From a path to a project: finds the file, reads it, and tells every problem at once before anything starts.
+
+In a folder the first of atoll.yaml, compose.yaml and Procfile is taken. What comes out is `model` words; nothing of the
+file's own shape leaves this package.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path as File
+
+import msgspec
+
+from atoll import settings
+from atoll.errors import InvalidValue, ProjectInvalid
+from atoll.kit.text import closest, scrub
+from atoll.model.names import RouteName
+from atoll.model.project import Project
+from atoll.model.route import Route, Share
+from atoll.model.service import Protocol
+from atoll.project import schema
+from atoll.project.compose import Converted, fold, from_compose
+from atoll.project.dotenv import read_dotenv
+from atoll.project.facts import Facts, Surroundings, facts_of
+from atoll.project.fill import fill
+from atoll.project.finding import Code, Finding, Path, findings_of, invalid
+from atoll.project.machine import check_environment
+from atoll.project.node import Document, place_of
+from atoll.project.procfile import WEB, read_procfile
+from atoll.project.shape import read_shape
+from atoll.project.valid import problems
+from atoll.project.yaml import read_yaml
+
+NAMES = (
+    "atoll.yaml", "atoll.yml", "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml", "Procfile",
+)  # fmt: skip
+"""Looked for in a folder, in this order."""
+FILE_LIMIT = 512 << 10
+"""Bytes of a project file; a thousand services need 150 kB."""
+ENV_FILE_LIMIT = 256 << 10
+LISTENERS = 1
+"""Listeners that the gateway opens beside the mesh's."""
+
+
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the project wants the gateway to listen, for plain HTTP."""
+
+    name: str
+    host: str
+    port: int
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A project that can be started, and where it came from."""
+
+    project: Project
+    file: str
+    """Absolute path of the file."""
+    folder: str
+    """Absolute folder that relative paths start from."""
+    profiles: tuple[str, ...] = ()
+    """Those that are on."""
+    listener: Listener | None = None
+    """None: the gateway's settings decide."""
+    external: tuple[str, ...] = ()
+    """Services of a compose file that atoll does not run."""
+    warnings: tuple[Finding, ...] = ()
+
+
+def load_project(
+    path: File, environ: Mapping[str, str], profiles: Sequence[str] | None = None, *, machine: bool = True
+) -> Loaded:
+    """The project in a file or folder. `profiles` override the file's own; without `machine` programs are not looked for.
+
+    Raises:
+        ProjectInvalid: with every problem of the file and (with `machine`) of this machine.
+    """
+    source = find_file(path)
+    text = _read(source, FILE_LIMIT, source.name)
+    folder = source.absolute().parent
+    environment_file = functools.partial(_text, limit=ENV_FILE_LIMIT)
+    reading = _Reading(source.name, text, folder, environ, environment_file)
+    loaded = reading.load(profiles, str(source.absolute()), machine=machine)
+    if reading.findings:
+        raise invalid(sorted(reading.findings, key=_order), what=source.name)
+    return loaded
+
+
+def parse_project(
+    text: str,
+    file: str,
+    folder: File,
+    environ: Mapping[str, str],
+    profiles: Sequence[str] | None = None,
+    *,
+    read: Callable[[File], str],
+) -> Loaded:
+    """As `load_project`, of text that is at hand; looks at nothing but through `read`, which gives the env files.
+
+    Raises:
+        ProjectInvalid: with every problem of the text.
+    """
+    reading = _Reading(file, text, folder, environ, read)
+    loaded = reading.load(profiles, str(folder / file), machine=False)
+    if reading.findings:
+        raise invalid(sorted(reading.findings, key=_order), what=file)
+    return loaded
+
+
+def find_file(path: File) -> File:
+    """The project file that `path` means: itself, or the first known name in that folder.
+
+    Raises:
+        ProjectInvalid: there is none.
+    """
+    if not path.is_dir():
+        return path
+    for name in NAMES:
+        if (path / name).exists():
+            return path / name
+    finding = Finding(
+        code=Code.NO_FILE,
+        message=f"no project file in {scrub(str(path), limit=300)}",
+        hint="write an atoll.yaml, or start one command with `atoll run NAME -- COMMAND`",
+    )
+    raise invalid([finding], what=str(path))
+
+
+def _order(finding: Finding) -> tuple[bool, int, int, str]:
+    return finding.line == 0, finding.line, finding.column, finding.message
+
+
+def _read(path: File, limit: int, file: str) -> str:
+    try:
+        return _text(path, limit=limit)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        large = isinstance(error, _TooLarge)
+        finding = Finding(
+            code=Code.TOO_LARGE if large else Code.UNREADABLE,
+            message=f"{scrub(file, limit=200)} cannot be read: {scrub(reason, limit=200)}",
+            file=file,
+            hint="" if large else f"looked for {scrub(str(path), limit=300)}",
+        )
+        raise invalid([finding], what=file) from None
+
+
+class _TooLarge(ValueError):
+    """A file is over its limit."""
+
+
+def _text(path: File, *, limit: int) -> str:
+    """The text of a regular file.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is not a file, too large, or not UTF-8.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not make us wait
+    with os.fdopen(descriptor, "rb") as stream:
+        if not path.is_file():
+            raise ValueError("it is not a file")
+        raw = stream.read(limit + 1)
+    if len(raw) > limit:
+        raise _TooLarge(f"it is over {limit >> 10} kB")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 (byte {error.start})") from None
+
+
+class _Reading:
+    """One file on its way to a project; gathers what is wrong in `findings`."""
+
+    def __init__(
+        self, file: str, text: str, folder: File, environ: Mapping[str, str], read: Callable[[File], str]
+    ) -> None:
+        self.findings: list[Finding] = []
+        self._warnings: list[Finding] = []
+        self._file = file
+        self._text = text
+        self._folder = folder
+        self._environ = environ
+        self._read = read
+        self._compose: Converted | None = None
+        self._procfile = file.startswith("Procfile")
+
+    def load(self, profiles: Sequence[str] | None, path: str, *, machine: bool) -> Loaded:
+        nothing = Loaded(project=Project(name=""), file=path, folder=str(self._folder))
+        try:
+            document, values = self._document()
+        except ProjectInvalid as error:
+            self.findings += findings_of(error)
+            return nothing
+        known = _names(document)
+        shape = read_shape(document)
+        self.findings += shape.findings
+        if shape.root is None:
+            return nothing
+        root, document = shape.root, shape.document
+        on = tuple(profiles) if profiles is not None else tuple(root.profiles)
+        around = Surroundings(
+            folder=self._folder,
+            values=values,
+            profiles=on,
+            read=self._read,
+            complete=lambda at: place_of(document.root, at) not in shape.damaged,
+        )
+        name = root.name or fold(self._folder.name) or "project"
+        facts = facts_of(root, name if name[0].isalpha() or root.name else f"project-{name}"[:63], around)
+        whole = around.complete(("gateway",)) and not shape.damaged
+        if whole and not root.gateway.routes:
+            facts.routes += self._default_route(facts)
+        listener = self._listener(root, document)
+        self._judge(facts, document, around, known, root, machine=machine)
+        self._reserved(facts, document, listener)
+        self._unknown_profiles(root, on)
+        return Loaded(
+            project=facts.project(),
+            file=path,
+            folder=str(self._folder),
+            profiles=on,
+            listener=listener,
+            external=tuple(self._compose.external) if self._compose else (),
+            warnings=tuple(dict.fromkeys(self._warnings)),
+        )
+
+    def _document(self) -> tuple[Document, Mapping[str, str]]:
+        """The file's tree in atoll's words, and the variables that are known."""
+        if self._procfile:
+            document, warnings = read_procfile(self._text, self._file)
+            self._warnings += warnings
+            return document, self._environ
+        document = read_yaml(self._text, self._file)
+        values = {**self._dotenv(), **self._environ}
+        document, findings, warnings = fill(document, values)
+        self.findings += findings
+        self._warnings += warnings
+        if self._file.startswith(("compose", "docker-compose")):
+            self._compose = from_compose(document)
+            document = self._compose.document
+            self.findings += self._compose.findings
+            self._warnings += self._compose.warnings
+        return document, values
+
+    def _dotenv(self) -> Mapping[str, str]:
+        try:
+            text = self._read(self._folder / ".env")
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            message = f".env cannot be read: {scrub(str(error), limit=200)}"
+            self.findings.append(Finding(code=Code.ENV_FILE, message=message, file=".env"))
+            return {}
+        values, findings = read_dotenv(text, ".env", self._environ)
+        self.findings += findings
+        return values
+
+    def _judge(
+        self,
+        facts: Facts,
+        document: Document,
+        around: Surroundings,
+        known: frozenset[str],
+        root: schema.Root,
+        *,
+        machine: bool,
+    ) -> None:
+        """Everything that the facts say about each other and, with `machine`, about this machine."""
+        project = facts.project()
+        found = [*facts.findings, *problems(project, {}, off=facts.off, also=known - set(facts.services) - facts.off)]
+        if machine:
+            found += (self._in_image(finding) for finding in check_environment(project, self._environ))
+        for finding in found:
+            path = _in_file(finding.path, facts, root)
+            if finding.code is Code.SAME_MATCH and not around.complete(path[:3]):
+                continue  # what is left of a route whose match was wrong may look like another
+            self.findings.append(document.locate(msgspec.structs.replace(finding, path=path)))
+        self._warnings += (document.locate(warning) for warning in facts.warnings)
+
+    def _in_image(self, finding: Finding) -> Finding:
+        image = self._compose.images.get(str(finding.path[1])) if self._compose else None
+        if image is None or finding.code not in {Code.PROGRAM_MISSING, Code.FOLDER_MISSING}:
+            return finding
+        hint = f"compose has it in the image {scrub(image, limit=80)}: install it here, or say `x-atoll: {{external: true}}`"
+        return msgspec.structs.replace(finding, hint=hint)
+
+    def _default_route(self, facts: Facts) -> list[Route]:
+        """Without routes, the only HTTP service gets `/`; among several, in compose and Procfile, the one called `web`."""
+        reachable = [
+            service
+            for service in facts.services.values()
+            if service.protocol in {Protocol.HTTP, Protocol.H2C}
+            and (service.run is None or service.run.port is not None)
+        ]
+        chosen = reachable if len(reachable) == 1 and not self._procfile else []
+        if not chosen and (self._procfile or self._compose):
+            chosen = [service for service in reachable if service.name == WEB]
+        return [
+            Route(name=RouteName(service.name), shares=(Share(service=service.name),), origin=facts.name)
+            for service in chosen
+        ]
+
+    def _listener(self, root: schema.Root, document: Document) -> Listener | None:
+        for index, said in enumerate(root.gateway.listeners):
+            here: Path = ("gateway", "listeners", index)
+            if index >= LISTENERS:
+                message = "a second listener is not supported by this version of atoll"
+                self.findings.append(document.locate(Finding(code=Code.NOT_SUPPORTED, message=message, path=here)))
+            try:
+                ipaddress.ip_address("127.0.0.1" if said.host == "localhost" else said.host)
+            except ValueError:
+                message = f"host `{scrub(said.host, limit=80)}` is not an IP address"
+                hint = "127.0.0.1 is this machine only, 0.0.0.0 every interface"
+                finding = Finding(code=Code.INVALID_VALUE, message=message, path=(*here, "host"), hint=hint)
+                self.findings.append(document.locate(finding))
+        if not root.gateway.listeners:
+            return None
+        first = root.gateway.listeners[0]
+        return Listener(name=first.name, host="127.0.0.1" if first.host == "localhost" else first.host, port=first.port)
+
+    def _reserved(self, facts: Facts, document: Document, listener: Listener | None) -> None:
+        """Fixed ports of services against the platform's own."""
+        try:
+            ours = settings.load(self._folder, self._environ)
+        except InvalidValue:
+            ours = settings.Settings(state=self._folder)  # whoever starts the platform refuses it
+        gateway = ours.gateway
+        taken = {ours.api.port: "the control plane's", gateway.mesh_port: "the mesh's"}
+        taken[listener.port if listener else gateway.port] = "the gateway's"
+        mesh = range(gateway.mesh_ports, gateway.mesh_ports + gateway.mesh_count)
+        for name, service in facts.services.items():
+            port = service.run.port if service.run is not None else None
+            owner = taken.get(port or 0, "one of the mesh's" if port in mesh else "")
+            if port and owner:
+                message = f"port {port} of `{scrub(name)}` is {owner}"
+                hint = "use `port: auto`, or move atoll's own with its settings"
+                finding = Finding(code=Code.PORT_TWICE, message=message, path=("services", name, "port"), hint=hint)
+                self.findings.append(document.locate(finding))
+
+    def _unknown_profiles(self, root: schema.Root, on: tuple[str, ...]) -> None:
+        known = {profile for service in root.services.values() for profile in service.profiles}
+        for profile in on:
+            if profile not in known:
+                message = f"no service has the profile `{scrub(profile, limit=80)}`"
+                suggestion = closest(profile, known) or ""
+                finding = Finding(code=Code.UNKNOWN_REFERENCE, message=message, file=self._file, suggestion=suggestion)
+                self._warnings.append(finding)
+
+
+def _names(document: Document) -> frozenset[str]:
+    """The services that the file names, however wrong they are: references to them are not unknown."""
+    services = document.root.get("services")
+    entries = getattr(services, "entries", {})
+    return frozenset(str(name) for name in entries)
+
+
+def _in_file(path: Path, facts: Facts, root: schema.Root) -> Path:
+    """A path through the facts as a path through the file: routes by index, short forms where they were used."""
+    if path[:2] != ("gateway", "routes") or len(path) < 3:
+        return path
+    index = facts.positions.get(str(path[2]), path[2])
+    if not isinstance(index, int) or index >= len(root.gateway.routes):
+        return ("gateway",)
+    said, rest = root.gateway.routes[index], path[3:]
+    if rest[:1] == ("backends",) and said.backends is None:
+        rest = ("service",)
+    elif rest[:2] == ("match", "hosts") and said.match.hosts is None:
+        rest = ("match", "host")
+    elif rest[:2] == ("match", "methods"):
+        rest = next(
+            (("match", "methods", at) for at, word in enumerate(said.match.methods) if word.upper() == rest[-1]), rest
+        )
+    return ("gateway", "routes", index, *rest)

@@ -1,0 +1,231 @@
+"""The shape of `atoll.yaml`: keys, types and ranges. Private to `project/`; what leaves it is `model` structs.
+
+The docstring of a key is its description in the published JSON Schema. `later` names the keys that belong to parts of
+atoll which this version does not have: they are refused with a word of their own, never ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from atoll.project import words
+
+Truth = Annotated[bool, words.truth()]
+Port = Annotated[int, words.whole(1, 65535)]
+Times = Annotated[int, words.whole(1, 100)]
+Text = Annotated[str, words.text()]
+Wait = Annotated[float, words.duration(least=0.0, most=86400.0)]
+Period = Annotated[float, words.duration(least=0.01, most=86400.0)]
+Command = Annotated[str | list[str], words.command()]
+Condition = Annotated[Literal["started", "healthy", "completed"], words.condition()]
+
+
+class Part(BaseModel):
+    """Anything with keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    later: ClassVar[tuple[str, ...]] = ()
+
+
+class Healthcheck(Part):
+    """How to ask an instance whether it is well: one of `http`, `tcp`, `grpc`, `process`, `disable`, and when."""
+
+    http: str | None = None
+    """Path to GET; 2xx and 3xx pass."""
+    tcp: Truth | None = None
+    """Connecting is enough. The default for a service with a port."""
+    grpc: Annotated[str | bool | None, words.text_or_truth()] = None
+    """Service name for grpc.health.v1, or true for the whole server."""
+    process: Truth | None = None
+    """Running is enough. The default for a service without a port."""
+    disable: Truth | None = None
+    """Ask nothing: an instance that is registered counts as well."""
+    interval: Period | None = None
+    """Time between two checks (default 1s)."""
+    timeout: Period | None = None
+    """Time an answer may take (default 1s)."""
+    retries: Times | None = None
+    """Failures in a row that take an instance out (default 2)."""
+    rise: Times | None = None
+    """Passes in a row that bring it back (default 1)."""
+    start_period: Wait | None = None
+    """Time a starting instance may fail before its start counts as failed (default 60s)."""
+
+
+class Dependency(Part):
+    """What another service must have reached first."""
+
+    condition: Condition = "healthy"
+    """`started`, `healthy` or `completed`; compose's `service_…` words are taken too."""
+
+
+class EnvFile(Part):
+    """A file of variables."""
+
+    path: str
+    """Relative to the project's folder."""
+    required: Truth = True
+    """Whether its absence is an error."""
+
+
+class Service(Part):
+    """One service: a command, or (without one) a name under which instances register themselves."""
+
+    later: ClassVar[tuple[str, ...]] = (
+        "watch", "autoscale", "calls", "circuit_breaker", "retry", "rate_limit", "cache", "config", "secrets",
+        "telemetry", "resources", "node",
+    )  # fmt: skip
+    command: Command | None = None
+    """Program and arguments, as text (split like a shell would, but run without one) or as a list."""
+    working_dir: str = "."
+    """Folder to start in, relative to the project's folder."""
+    environment: Annotated[dict[str, Annotated[str | None, words.text()]], words.environment()] = {}
+    """Variables, as a map or a list of NAME=value; a name without a value is taken from atoll's own environment."""
+    env_file: Annotated[list[EnvFile], words.env_files()] = []
+    """File or files of variables; `environment` wins over them."""
+    port: Annotated[int | None, words.port()] = 0
+    """`auto` (default): a free port in $PORT; a number: that port; `none`: the service listens nowhere."""
+    protocol: Literal["http", "h2c", "grpc", "tcp"] = "http"
+    """What the service speaks."""
+    replicas: Annotated[int, words.whole(0, 1000)] = 1
+    """How many instances run."""
+    version: Text | None = None
+    """Version of the instances, for routes that split traffic by it."""
+    depends_on: Annotated[dict[str, Dependency], words.dependencies()] = {}
+    """Services to start first, as a list (each must be healthy) or a map with conditions."""
+    healthcheck: Healthcheck | None = None
+    """How its health is asked for."""
+    restart: Literal["always", "on-failure", "no", "unless-stopped"] = "always"
+    """When an instance that ended is started again; `unless-stopped` means `always`."""
+    stop_grace_period: Wait = 10.0
+    """Time between the stop signal and the kill."""
+    stop_signal: Annotated[words.Signal, words.signal()] = "SIGTERM"
+    """Signal that asks an instance to stop."""
+    balance: Annotated[tuple[str, str] | None, words.balance()] = None
+    """How an instance is chosen: `least_connections` (default), `round_robin`, `random`, `hash` (by client address), or
+    `{hash: client_ip | path | header:NAME}`."""
+    sticky: Truth = False
+    """Keep a client on one instance by a cookie."""
+    slow_start: Wait = 0.0
+    """Time over which a returning instance gets its full share."""
+    profiles: list[str] = []
+    """The service runs only when one of these profiles is on; empty: always."""
+
+
+class Listener(Part):
+    """Where the gateway listens, for plain HTTP."""
+
+    later: ClassVar[tuple[str, ...]] = ("tls", "http3", "proxy_protocol", "redirect", "trusted_proxies")
+    name: str = "http"
+    """A name for messages."""
+    port: Port
+    """Port to listen on."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is every interface."""
+
+
+class Match(Part):
+    """What a request must have; everything given must hold."""
+
+    path_prefix: str | None = None
+    """Path, or everything below it: /api is /api and /api/x, not /apix."""
+    path: str | None = None
+    """The whole path."""
+    host: str | None = None
+    """Host name; `*.example.com` is any one label before it."""
+    hosts: list[str] | None = None
+    """Several host names, any of which fits."""
+    methods: list[str] = []
+    """HTTP methods; empty: any."""
+    headers: dict[str, Text] = {}
+    """Headers with their exact values."""
+
+
+class Backend(Part):
+    """A share of a route's traffic."""
+
+    service: str
+    """Name of the service."""
+    version: Text | None = None
+    """Only instances of this version."""
+    weight: Annotated[int, words.whole(0, 1_000_000)] = 1
+    """Relative share."""
+
+
+class Rewrite(Part):
+    """What becomes of the path."""
+
+    path_prefix: str
+    """Replaces the matched prefix (or the exact path)."""
+
+
+class Route(Part):
+    """From request to service."""
+
+    later: ClassVar[tuple[str, ...]] = (
+        "auth", "rate_limit", "retry", "circuit_breaker", "cache", "aggregate", "cors", "compress", "mirror", "redirect",
+        "request_headers", "response_headers", "max_body",
+    )  # fmt: skip
+    name: str | None = None
+    """Name of the route; without one it is made of service and path."""
+    match: Match = Match()
+    """Which requests; empty: all."""
+    service: str | None = None
+    """Where they go; short for one backend."""
+    backends: Annotated[list[Backend], Field(min_length=1, max_length=32)] | None = None
+    """Several services or versions that share the traffic."""
+    rewrite: Rewrite | None = None
+    """Change of the path."""
+    timeout: Period | None = None
+    """Time without a byte from the service until 504."""
+
+
+class Gateway(Part):
+    """The one door: where it listens and where requests go."""
+
+    later: ClassVar[tuple[str, ...]] = (
+        "auth", "defaults", "rate_limit", "retry", "circuit_breaker", "cache", "aggregate", "cors", "consumers",
+        "policies", "tls",
+    )  # fmt: skip
+    listeners: list[Listener] = []
+    """Where the gateway listens; default 127.0.0.1:8080."""
+    routes: list[Route] = []
+    """Which request goes to which service."""
+
+
+class Root(Part):
+    """An atoll project."""
+
+    later: ClassVar[tuple[str, ...]] = (
+        "config", "secrets", "telemetry", "alerts", "notify", "cluster", "include", "policies", "consumers", "auth",
+        "rate_limit", "retry", "circuit_breaker", "cache", "aggregate", "autoscale", "watch", "calls", "logs",
+    )  # fmt: skip
+    name: str | None = None
+    """Name of the project; default: its folder's name."""
+    profiles: list[str] = []
+    """Profiles that are on unless the command line says otherwise."""
+    services: Annotated[dict[str, Annotated[Service, words.shorthand(Service)]], Field(min_length=1)]
+    """The services by name; text instead of keys is the command."""
+    gateway: Gateway = Gateway()
+    """Listeners and routes."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of `atoll.yaml`, for editors and `atoll check --schema`."""
+    schema = _tidy(Root.model_json_schema(mode="validation"))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "atoll.yaml", **schema}
+
+
+def _tidy(schema: Any, *, names: bool = False) -> Any:
+    """The schema without what editors only stumble over: made-up titles, and null as a default. `names`: keys are names."""
+    if isinstance(schema, list):
+        return [_tidy(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _tidy(value, names=key in {"properties", "$defs"} and not names)
+        for key, value in schema.items()
+        if names or not (key == "title" or (key == "default" and value is None))
+    }

@@ -1,0 +1,238 @@
+"""How single values of `atoll.yaml` are read: durations, ports, commands, and the short forms of maps.
+
+Each function gives a pydantic marker that runs before the type itself is checked and tells the JSON Schema what may be
+written. They accept what a filled-in variable may look like (`replicas: ${N:-2}`), and nothing else than they say.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict  # pydantic reads the standard one only from 3.12 on
+
+from atoll.project.node import Filled, core, written
+
+_DURATION = r"^(\d+(\.\d+)?(h|ms|us|ns|m|s))+$|^0$"
+_PIECE = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+DURATION_TEXT_LIMIT = 40
+ARGUMENTS_LIMIT = 1000
+
+DurationText = Annotated[str, Field(pattern=_DURATION, examples=["5s", "200ms", "1m", "1h30m"])] | Literal[0]
+PortText = Literal["auto", "none"] | Annotated[int, Field(ge=1, le=65535)]
+TextOrNumber = str | int | float | bool
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong_type", "{said}", {"said": message})
+
+
+def _invalid(message: str, hint: str = "") -> PydanticCustomError:
+    return PydanticCustomError("invalid_value", "{said}", {"said": message, "hint": hint})
+
+
+def truth() -> BeforeValidator:
+    """True or false, which a filled-in variable may spell out."""
+    return BeforeValidator(lambda raw: core(raw) if isinstance(raw, Filled) else raw, json_schema_input_type=bool)
+
+
+def whole(least: int, most: int) -> BeforeValidator:
+    """A whole number from `least` to `most`."""
+
+    def check(raw: Any) -> int:
+        value = core(raw) if isinstance(raw, Filled) else raw
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _wrong("should be a whole number")
+        if not least <= value <= most:
+            raise _invalid(f"should be a whole number from {least} to {most}")
+        return int(value)
+
+    return BeforeValidator(check, json_schema_input_type=Annotated[int, Field(ge=least, le=most)])
+
+
+def text_or_truth() -> BeforeValidator:
+    """Text, or true."""
+
+    def check(raw: Any) -> str | bool:
+        value = core(raw) if isinstance(raw, Filled) else raw
+        if not isinstance(value, str | bool):
+            raise _wrong("should be text, or true")
+        return value
+
+    return BeforeValidator(check, json_schema_input_type=str | bool)
+
+
+BalanceWord = Literal["least_connections", "round_robin", "random", "hash"]
+HashOn = Annotated[str, Field(pattern=r"^(client_ip|path|header:[A-Za-z0-9-]{1,63})$")]
+
+
+def balance() -> BeforeValidator:
+    """One of the four words, or `{hash: KEY}`; read as (word, key)."""
+
+    def check(raw: Any) -> tuple[str, str]:
+        if isinstance(raw, dict) and set(raw) == {"hash"}:
+            on = raw["hash"]
+            if isinstance(on, str) and re.fullmatch(r"client_ip|path|header:[A-Za-z0-9-]{1,63}", on):
+                return "hash", on.lower()
+            raise _invalid("should hash client_ip, path or header:NAME", "for example {hash: header:X-User}")
+        if raw in get_args(BalanceWord):
+            return str(raw), "client_ip"
+        known = ", ".join(get_args(BalanceWord))
+        raise _invalid(f"should be one of {known}, or {{hash: KEY}}", f"words are: {known}")
+
+    return BeforeValidator(check, json_schema_input_type=BalanceWord | HashMap)
+
+
+class HashMap(TypedDict):
+    """`{hash: header:X-User}`."""
+
+    hash: HashOn
+
+
+Signal = Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGKILL"]
+
+
+def signal() -> BeforeValidator:
+    """A signal by name, with or without SIG."""
+
+    def check(raw: Any) -> Any:
+        return raw if not isinstance(raw, str) or raw.startswith("SIG") else f"SIG{raw}"
+
+    short = tuple(name.removeprefix("SIG") for name in get_args(Signal))
+    return BeforeValidator(check, json_schema_input_type=Literal[(*get_args(Signal), *short)])
+
+
+def text() -> BeforeValidator:
+    """Text; numbers and truth values count as they were written (`1.10` stays `1.10`)."""
+    return BeforeValidator(written, json_schema_input_type=TextOrNumber | None)
+
+
+def duration(*, least: float, most: float) -> BeforeValidator:
+    """A duration in seconds, written `5s`, `200ms`, `1m30s`; `least` and `most` are its bounds in seconds."""
+
+    def check(raw: Any) -> float:
+        said = written(raw)
+        if said == "0" and least == 0:
+            return 0.0
+        if not isinstance(said, str) or len(said) > DURATION_TEXT_LIMIT or not re.fullmatch(_DURATION, said):
+            unit = isinstance(raw, int | float) and not isinstance(raw, bool)
+            raise _invalid("should be a duration", f"write `{said}s` for seconds" if unit else "such as 5s, 200ms, 1m")
+        seconds = sum(float(count) * _SECONDS[name] for count, name in _PIECE.findall(said))
+        if not least <= seconds <= most:
+            raise _invalid(f"should be between {least:g}s and {most:g}s")
+        return seconds
+
+    return BeforeValidator(check, json_schema_input_type=DurationText)
+
+
+def port() -> BeforeValidator:
+    """`auto` is 0, `none` is None, a number is itself."""
+
+    def check(raw: Any) -> int | None:
+        value = core(raw) if isinstance(raw, Filled) else raw
+        if value == "auto":
+            return 0
+        if value == "none":
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+            return int(value)
+        raise _invalid("should be auto, none, or a port from 1 to 65535", "auto gives a free port in $PORT")
+
+    return BeforeValidator(check, json_schema_input_type=PortText)
+
+
+def command() -> BeforeValidator:
+    """Text, or a list of text; numbers in the list count as written."""
+
+    def check(raw: Any) -> str | list[str]:
+        if isinstance(raw, str):
+            if not raw.strip():
+                raise _invalid("should name a program")
+            return str(raw)
+        if not isinstance(raw, list):
+            raise _wrong("should be text, or a list of arguments")
+        items = [written(item) for item in raw]
+        if not items or items[0] == "":
+            raise _invalid("should name a program")
+        if len(items) > ARGUMENTS_LIMIT:
+            raise _invalid(f"should have at most {ARGUMENTS_LIMIT} arguments")
+        if not all(isinstance(item, str) for item in items):
+            raise _wrong("should be a list of text")
+        return [str(item) for item in items]
+
+    return BeforeValidator(check, json_schema_input_type=str | list[TextOrNumber])
+
+
+def condition() -> BeforeValidator:
+    """Our words, or compose's."""
+    compose = {
+        "service_started": "started",
+        "service_healthy": "healthy",
+        "service_completed_successfully": "completed",
+    }
+    said = Literal[
+        "started", "healthy", "completed", "service_started", "service_healthy", "service_completed_successfully"
+    ]
+    return BeforeValidator(
+        lambda raw: compose.get(raw, raw) if isinstance(raw, str) else raw, json_schema_input_type=said
+    )
+
+
+def dependencies() -> BeforeValidator:
+    """A list of names, or a map from name to condition."""
+
+    def check(raw: Any) -> Any:
+        if isinstance(raw, list):
+            if not all(isinstance(item, str) for item in raw):
+                raise _wrong("should be a list of service names")
+            return {str(item): {} for item in raw}
+        if isinstance(raw, dict):
+            return {name: {} if value is None else value for name, value in raw.items()}
+        raise _wrong("should be a list of service names, or a map")
+
+    return BeforeValidator(check, json_schema_input_type=list[str] | dict[str, Any])
+
+
+def environment() -> BeforeValidator:
+    """A map, or a list of `NAME=value`."""
+
+    def check(raw: Any) -> Any:
+        if not isinstance(raw, list):
+            return raw
+        pairs: dict[str, str | None] = {}
+        for item in raw:
+            if not isinstance(item, str):
+                raise _wrong("should be a list of NAME=value")
+            name, equals, value = item.partition("=")
+            pairs[name] = value if equals else None
+        return pairs
+
+    return BeforeValidator(check, json_schema_input_type=dict[str, TextOrNumber | None] | list[str])
+
+
+def env_files() -> BeforeValidator:
+    """A path, or a list of paths or of `{path, required}`."""
+
+    def check(raw: Any) -> Any:
+        items = raw if isinstance(raw, list) else [raw]
+        if not all(isinstance(item, str | dict) for item in items):
+            raise _wrong("should be a path, or a list of paths")
+        return [{"path": item} if isinstance(item, str) else item for item in items]
+
+    return BeforeValidator(check, json_schema_input_type=str | list[str | dict[str, Any]])
+
+
+def shorthand(service: Any) -> BeforeValidator:
+    """A service written as its command alone."""
+
+    def check(raw: Any) -> Any:
+        if isinstance(raw, str):
+            return {"command": raw}
+        if raw is None or raw == {}:
+            raise _invalid("should say how the service runs", "give it a command")
+        return raw
+
+    return BeforeValidator(check, json_schema_input_type=str | service)
