@@ -151,6 +151,12 @@ class Forbidden(AtollError):
     code, status, title = "forbidden", 403, "Forbidden"
 
 
+class TokenUnsafe(AtollError):
+    """The token file can be read by others, or does not hold a token."""
+
+    code, status, title = "token-unsafe", 500, "Token file unsafe"
+
+
 class BadRequest(AtollError):
     """The request cannot be read: not JSON, wrong content, too deep."""
 

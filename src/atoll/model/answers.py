@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from atoll.model.names import ServiceName
+from atoll.model.project import Step
 from atoll.model.report import NodeReport
 from atoll.model.route import Route
 from atoll.model.service import Instance, Service, State
@@ -52,6 +53,15 @@ class FactChange(msgspec.Struct, frozen=True):
 
     revision: int
     events: tuple[FactEvent, ...] = ()
+
+
+class InstanceView(Instance, frozen=True, kw_only=True, omit_defaults=False):
+    """An instance as the API shows it: every field is there, also one with its default value."""
+
+
+def shown(instance: Instance) -> Instance:
+    """`instance`, so that its JSON leaves nothing out."""
+    return InstanceView(**msgspec.structs.asdict(instance))
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +254,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Instances removed by time since the start."""
     quarantined: dict[str, str] = {}
     """Records that cannot be read, with the reason."""
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """What applying a project did, and the revision it is in force from."""
+
+    revision: int
+    steps: tuple[Step, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):

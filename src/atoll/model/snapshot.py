@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from atoll.kit.text import scrub
-from atoll.model.keys import INSTANCES, ROUTES, SERVICES
+from atoll.model.keys import INSTANCES, ROUTES, SERVICES, instance_key, route_key, service_key
 from atoll.model.names import InstanceId, RouteName, ServiceName
 from atoll.model.route import Route
 from atoll.model.service import Instance, Service
@@ -37,14 +37,17 @@ class Snapshot:
         try:
             if key.startswith(SERVICES):
                 service = decode(value, Service)
+                _same(key, service_key(service.name))
                 self.services[service.name] = service
             elif key.startswith(INSTANCES):
                 instance = decode(value, Instance)
+                _same(key, instance_key(instance.service, instance.id))
                 self.instances[instance.service, instance.id] = instance
             elif key.startswith(ROUTES):
                 route = decode(value, Route)
+                _same(key, route_key(route.name))
                 self.routes[route.name] = route
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             self.quarantined[key] = scrub(str(error), limit=200)
 
     def delete(self, key: str) -> None:
@@ -71,6 +74,12 @@ class Snapshot:
         for key, value in facts:
             snapshot.put(key, value)
         return snapshot
+
+
+def _same(key: str, said: str) -> None:
+    """Refuse a record that stands under another name than its own: it would hide somebody else's."""
+    if key != said:
+        raise ValueError(f"the record says it is {said}")
 
 
 def decode(value: bytes, kind: type[T]) -> T:

@@ -1,0 +1,124 @@
+"""Request bodies, read within bounds of bytes and time and refused when they are not exactly what they should be.
+
+Order: size and time (413, 408), then form (400: not JSON, not UTF-8, a BOM, trailing data, NaN, 1e400, too deep, a key
+twice), then meaning (422: wrong type, unknown field). A body of nonsense costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from atoll.errors import BadRequest, InvalidValue, RequestTimeout, TooLarge
+from atoll.kit.text import closest, scrub
+
+T = TypeVar("T")
+BODY_SECONDS = 10.0
+"""Seconds in which a body must have come."""
+
+
+async def read(request: Request, *, limit: int, seconds: float = BODY_SECONDS) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLarge: it has more than `limit` bytes.
+        RequestTimeout: it did not come within `seconds`.
+        BadRequest: it is compressed, or the client hung up.
+    """
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise BadRequest("compressed bodies are not taken", hint="send the JSON as it is")
+    too_large = TooLarge(f"the body is over {limit} bytes", hint="send less at a time", limit=limit)
+    said = request.headers.get("content-length", "")
+    if said.isdigit() and int(said[:20]) > limit:
+        raise too_large
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for piece in request.stream():
+                size += len(piece)
+                if size > limit:
+                    raise too_large
+                pieces.append(piece)
+    except TimeoutError:
+        raise RequestTimeout(f"the body did not come within {seconds:g} s", hint="send it in one go") from None
+    except ClientDisconnect:
+        raise BadRequest("the client hung up in the middle of the body") from None
+    return b"".join(pieces)
+
+
+def parse(body: bytes, kind: type[T]) -> T:
+    """The JSON in `body` as `kind`.
+
+    Raises:
+        BadRequest: it is not JSON as it must be.
+        InvalidValue: it does not have the shape of `kind`; field `field` tells where.
+    """
+    try:
+        parsed = msgspec.json.decode(body, type=kind)
+        raw = json.loads(body, object_pairs_hook=_object)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadRequest(
+            f"the body is not JSON: {scrub(str(error), limit=200)}", hint="send one JSON document"
+        ) from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply", hint="no request needs more than ten levels") from None
+    _refuse_unknown(raw, kind, "")
+    return parsed
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise BadRequest(f"key {scrub(twice, limit=80)!r} stands twice in one object", hint="say everything once")
+    return found
+
+
+def _invalid(message: str) -> InvalidValue:
+    what, _, where = message.partition(" - at `$")
+    field = where.rstrip("`").lstrip(".") or None
+    extra = {"field": scrub(field, limit=200)} if field else {}
+    shown = scrub(what, limit=300)
+    detail = f"{extra['field']}: {shown}" if extra else shown
+    return InvalidValue(detail, hint="GET /api/v1/openapi.json describes the body", **extra)
+
+
+def _refuse_unknown(raw: object, kind: Any, path: str) -> None:
+    """Refuse fields that `kind` does not have: a typo must not be lost without a word.
+
+    Raises:
+        InvalidValue: there is one.
+    """
+    if isinstance(raw, dict):
+        struct = next((one for one in (kind, *get_args(kind)) if _is_struct(one)), None)
+        if struct is not None:
+            hints = get_type_hints(struct)
+            for name, value in raw.items():
+                at = f"{path}.{name}" if path else name
+                if name not in hints:
+                    near = closest(name, hints)
+                    raise InvalidValue(
+                        f"unknown field {scrub(at, limit=120)!r}",
+                        hint=f"did you mean {near!r}?" if near else f"fields are: {', '.join(hints)}",
+                        field=scrub(at, limit=120),
+                    )
+                _refuse_unknown(value, hints[name], at)
+        elif isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping | dict):
+            for name, value in raw.items():
+                _refuse_unknown(value, get_args(kind)[1], f"{path}.{name}")
+    elif isinstance(raw, list):
+        for index, value in enumerate(raw):
+            _refuse_unknown(value, (get_args(kind) or (None,))[0], f"{path}[{index}]")
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

@@ -1,0 +1,73 @@
+"""What every handler of the control API works with, and what it counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atoll.errors import StorageFailed
+from atoll.kit.clock import Clock, Instant
+from atoll.kit.tasks import Tasks
+from atoll.registry.archive import Archive
+from atoll.registry.catalog import Catalog
+from atoll.registry.registry import Registry
+from atoll.settings import Settings
+from atoll.store.base import Store
+
+Backup = Callable[[Path], Awaitable[object]]
+"""Writes one consistent copy of the store to a new file."""
+
+
+@dataclass
+class Counts:
+    """What the API did since it started; shown by /api/v1/status."""
+
+    requests: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+    watchers: int = 0
+    resyncs: int = 0
+    watchers_cut: int = 0
+
+
+@dataclass
+class Control:
+    """One control plane: its parts, for the handlers."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    registry: Registry
+    catalog: Catalog
+    archive: Archive
+    token: str
+    tasks: Tasks
+    backup: Backup | None = None
+    """None: the store's engine cannot be copied (it is in memory)."""
+    counts: Counts = field(default_factory=Counts)
+    in_progress: int = 0
+    """Requests that are being answered, watches included."""
+    stopping: bool = False
+    waiting: set[asyncio.Timeout] = field(default_factory=set)
+    """Requests that wait for something to happen; each ends when its client leaves or the process stops."""
+    failure: StorageFailed | None = None
+    """Why this process must end."""
+    on_failure: Callable[[], object] = lambda: None
+    started: Instant = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started = self.clock.now()
+
+    def stop(self) -> None:
+        """End every waiting request, so that the process can end."""
+        self.stopping = True
+        for scope in tuple(self.waiting):
+            scope.reschedule(0)
+
+    def fail(self, error: StorageFailed) -> None:
+        """The disk did not keep what it was told: end the process, so that nothing more is acknowledged."""
+        if self.failure is None:
+            self.failure = error
+            self.on_failure()

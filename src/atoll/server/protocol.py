@@ -1,0 +1,94 @@
+"""uvicorn's HTTP/1.1 connection, with the limits it lacks: headers are bounded in bytes, number and time.
+
+Also gives the application a way to drop a connection whose peer does not read (an ASGI extension), and refuses what is
+not HTTP in JSON, as everything is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from atoll.errors import BadRequest
+from atoll.server.watch import ABORT
+
+HEADER_SECONDS = 10.0
+"""Seconds from the connection, or from the first byte of a request, until its headers are whole."""
+HEADER_BYTES = 32 << 10
+"""Bytes of the request line and all headers of one request."""
+HEADER_COUNT = 100
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _size = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A peer is there; it has `HEADER_SECONDS` to say what it wants."""
+        super().connection_made(transport)
+        self._hurry()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone."""
+        self._relax()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request came."""
+        super().on_message_begin()
+        self._size = 0
+        self._hurry()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope["extensions"] = {ABORT: self.transport.abort}
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request line."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._count(len(name) + len(value))
+        if len(self.headers) >= HEADER_COUNT:
+            raise ValueError("too many headers")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The request can be answered."""
+        self._relax()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; what is buffered of an unfinished header is bounded by the parser's feed and our count."""
+        if self.parser is not None:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, or has too many headers; then hang up."""
+        problem = BadRequest(msg, hint=f"at most {HEADER_COUNT} headers and {HEADER_BYTES} bytes of them").problem()
+        content = msgspec.json.encode(problem)
+        head = (
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head % len(content) + content)
+        self.transport.close()
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        if self._size > HEADER_BYTES:
+            raise ValueError("headers too large")
+
+    def _hurry(self) -> None:
+        self._relax()
+        self._timer = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def _relax(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
