@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -81,7 +81,7 @@ def require_services(facts: Snapshot, wanted: tuple[ServiceName, ...]) -> None:
             raise unknown_service(name, sorted(facts.services))
 
 
-def unknown_service(name: str, known: list[str]) -> NotFound:
+def unknown_service(name: str, known: Sequence[str]) -> NotFound:
     """The refusal of a service that does not exist."""
     near = closest(name, known)
     shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")

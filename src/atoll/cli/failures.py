@@ -15,7 +15,7 @@ import traceback
 import click
 
 from atoll.cli.invocation import Invocation
-from atoll.errors import AtollError, BadRequest
+from atoll.errors import AtollError, BadRequest, ProjectInvalid
 
 INTERRUPTED = 130
 
@@ -33,6 +33,9 @@ def report(error: BaseException, invocation: Invocation) -> int:
     if isinstance(error, click.ClickException):
         talk.failed(_usage(error))
         return 2
+    if isinstance(error, ProjectInvalid) and not invocation.json:
+        _findings(error, invocation)
+        return error.exit_code
     if isinstance(error, AtollError):
         talk.failed(error)
         return error.exit_code
@@ -47,6 +50,17 @@ class AtollFailed(AtollError):
     """The machine refused something (a file, a socket)."""
 
     code, title = "system", "The system refused"
+
+
+def _findings(error: ProjectInvalid, invocation: Invocation) -> None:
+    """Every finding with its place in the file, then how many there were."""
+    from atoll.project.finding import findings_of
+
+    talk = invocation.talk
+    for finding in findings_of(error):
+        talk.rendered(finding.render())
+        talk.rendered("")
+    talk.note(error.detail)
 
 
 def _usage(error: click.ClickException) -> BadRequest:

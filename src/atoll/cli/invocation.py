@@ -85,6 +85,22 @@ class Invocation:
         return self._api
 
     @property
+    def quick_api(self) -> Api:
+        """A client that gives up after half a second, for what is only nice to have.
+
+        Raises:
+            Unreachable: no platform is to be seen from here.
+        """
+        from atoll.cli.api import Api
+
+        return Api(self.place, timeout=min(0.5, self.answer_seconds), clock=self.clock)
+
+    @property
+    def live(self) -> bool:
+        """Whether progress may redraw its line: stderr is a terminal that can."""
+        return self.progress == "auto" and sys.stderr.isatty() and self.environ.get("TERM") != "dumb"
+
+    @property
     def answer_seconds(self) -> float:
         """Seconds the control plane may take for one answer.
 
@@ -113,6 +129,23 @@ class Invocation:
     def interactive(self) -> bool:
         """Whether there is somebody to ask."""
         return not self.no_input and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something is destroyed; `yes` is the command's `--yes`.
+
+        Raises:
+            BadRequest: nobody is there to ask and `--yes` was not given.
+            KeyboardInterrupt: the answer was no.
+        """
+        if yes:
+            return
+        if not self.interactive:
+            from atoll.errors import BadRequest
+
+            raise BadRequest(f"{question}: nobody is there to ask", hint="say --yes to go on")
+        self.talk.note(f"{question}? [y/N]")
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise KeyboardInterrupt
 
     @property
     def show(self) -> Show:

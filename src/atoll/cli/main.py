@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -117,6 +118,8 @@ def run(arguments: Sequence[str] | None = None, invocation: Invocation | None = 
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except BaseException as error:  # noqa: BLE001  # the one place where everything is told
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
         return report(error, invocation)
 
 

@@ -16,15 +16,19 @@ from atoll.cli.invocation import Invocation
 
 EPILOG = "The global options (`atoll --help`) are accepted here as well."
 
+PREFIX = "global_"
+"""Of the parameters' names, so that a command may have a `file` of its own."""
+
 
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Write a global option into the invocation; one that was not given changes nothing."""
     invocation = ctx.ensure_object(Invocation)
-    if value is None or value is False or (param.name == "verbose" and value == 0):
+    name = str(param.name).removeprefix(PREFIX)
+    if value is None or value is False or (name == "verbose" and value == 0):
         return
-    if param.name == "verbose":
+    if name == "verbose":
         value += invocation.verbose
-    setattr(invocation, str(param.name), value)
+    setattr(invocation, name, value)
 
 
 def global_options(taken: Sequence[str] = (), *, shown: bool, json: bool) -> list[click.Parameter]:
@@ -57,7 +61,13 @@ def global_options(taken: Sequence[str] = (), *, shown: bool, json: bool) -> lis
             default: dict[str, Any] = {} if "count" in more else {"default": None}
             options.append(
                 click.Option(
-                    [*free, name], help=text, expose_value=False, callback=_store, hidden=hidden, **default, **more
+                    [*free, PREFIX + name],
+                    help=text,
+                    expose_value=False,
+                    callback=_store,
+                    hidden=hidden,
+                    **default,
+                    **more,
                 )
             )
     return options
@@ -131,11 +141,8 @@ def complete_services(ctx: click.Context, _param: click.Parameter, incomplete: s
 
     invocation = ctx.find_object(Invocation) or Invocation()
     try:
-        from atoll.cli.api import Api
-
-        api = Api(invocation.place, timeout=0.5, clock=invocation.clock)
         from atoll.cli.facts import service_names
 
-        return [name for name in service_names(api) if name.startswith(incomplete)]
+        return [name for name in service_names(invocation.quick_api) if name.startswith(incomplete)]
     except (AtollError, OSError):
         return []

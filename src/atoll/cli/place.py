@@ -54,7 +54,7 @@ def find(invocation: Invocation) -> Place:
     if invocation.url:
         return _at_url(invocation.url, invocation.token, settings)
     if settings is not None and settings.socket.exists():
-        return Place(socket=settings.socket, token=invocation.token or _token(settings), settings=settings)
+        return Place(socket=settings.socket, token=invocation.token or token_of(settings), settings=settings)
     if invocation.token:
         usual = ApiSettings()
         return Place(
@@ -90,7 +90,12 @@ def state_of(project_file: Path) -> Path:
     return project_file.absolute().parent / STATE_FOLDER
 
 
-def _token(settings: Settings) -> str:
+def token_of(settings: Settings) -> str:
+    """The root token of a state folder; empty when there is none.
+
+    Raises:
+        Unreachable: it is there and cannot be read.
+    """
     try:
         with settings.token_file.open("rb") as file:
             return file.read(TOKEN_BYTES).decode("ascii").strip()
@@ -116,7 +121,7 @@ def _at_url(url: str, token: str | None, settings: Settings | None) -> Place:
         )
     tls = parts.scheme == "https"
     if token is None and settings is not None and _is_loopback(host):
-        token = _token(settings)
+        token = token_of(settings)
     return Place(host=host, port=port or (443 if tls else 80), tls=tls, token=token or "", settings=settings)
 
 

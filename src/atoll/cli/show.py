@@ -113,7 +113,7 @@ def table_lines(
         parts = []
         for index, cell in enumerate(row):
             last = index == len(row) - 1
-            text = cell.text if room is None else _cut(cell.text, max(room, 1))
+            text = cell.text if room is None else cut(cell.text, max(room, 1))
             padding = "" if last else " " * (widths[index] - _columns(text) + 2)
             if room is not None:
                 room -= widths[index] + 2
@@ -144,7 +144,8 @@ def _columns(text: str) -> int:
     )
 
 
-def _cut(text: str, room: int) -> str:
+def cut(text: str, room: int) -> str:
+    """`text` in at most `room` terminal columns, with an ellipsis where it was cut."""
     if _columns(text) <= room:
         return text
     kept = ""

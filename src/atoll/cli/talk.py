@@ -53,6 +53,11 @@ class Talk:
         if hint:
             self.hint(hint)
 
+    def rendered(self, text: str) -> None:
+        """A finding that was rendered elsewhere, its first word (`error:`, `warning:`) in colour."""
+        word, space, rest = plain(text).partition(" ")
+        self._write(tint(word, "yellow" if word == "warning:" else "red", on=self._color) + space + rest)
+
     def failed(self, error: AtollError) -> None:
         """An error of atoll's own: with `--json` its problem document, else `error:` and `hint:` with its code."""
         if self._json:

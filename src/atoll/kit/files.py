@@ -45,8 +45,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def private_folder(path: Path) -> Path:
-    """Make `path` (and parents) a folder that only this user can enter; returns it."""
-    path.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+    """Make `path` (and parents) a folder that only this user can enter; returns it. What exists stays as it is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):  # `mkdir(parents=True)` would leave the parents open to everybody
+        folder.mkdir(exist_ok=True, mode=PRIVATE_FOLDER)
     return path
 
 

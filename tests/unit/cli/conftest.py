@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from atoll.kit.files import private_folder
 from atoll.model.address import Endpoint
 from atoll.model.names import InstanceId, NodeName, PathText, RouteName, ServiceName
 from atoll.model.report import ChildReport, GatewayReport, NodeReport, Phase
@@ -20,7 +21,7 @@ def folder() -> Iterator[Path]:
     """A short path (a unix socket's is limited), with the state folder of a platform."""
     path = Path(tempfile.mkdtemp(prefix="atoll-"))
     state = path / ".atoll"
-    (state / "run").mkdir(parents=True, mode=0o700)
+    private_folder(state / "run")
     token = state / "token"
     token.write_text(TOKEN + "\n")
     token.chmod(0o600)

@@ -1,0 +1,143 @@
+"""What `atoll doctor` finds out about what runs: ports, the platform itself, processes that nobody looks after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psutil
+
+from atoll.cli import nodefile
+from atoll.cli.api import Api
+from atoll.cli.check import Finding, Verdict
+from atoll.cli.facts import V1, nodes
+from atoll.errors import AtollError
+from atoll.gateway.ports import Listener, listeners
+from atoll.model.answers import Status
+from atoll.settings import Settings
+from atoll.supervisor import record
+
+_ANYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound
+REPORT_AGE = 10.0
+"""Seconds after which a node that still reports nothing is not well (it reports every second)."""
+
+
+def check_ports(settings: Settings) -> Iterator[Finding]:
+    """The platform's own ports: free, ours, or taken (by whom)."""
+    present = listeners()
+    ours = family(settings)
+    wanted = {
+        "api": (settings.api.host, settings.api.port),
+        "gateway": (settings.gateway.host, settings.gateway.port),
+        "mesh": ("127.0.0.1", settings.gateway.mesh_port),
+    }
+    for name, (host, port) in wanted.items():
+        holders = [found for found in present if found.port == port and (found.host == host or found.host in _ANYWHERE)]
+        yield port_finding(name, host, port, holders, ours)
+
+
+def port_finding(name: str, host: str, port: int, holders: list[Listener], ours: set[int]) -> Finding:
+    """Whether a port may be used. Pure."""
+    where = f"{name} port {host}:{port}"
+    strangers = [holder for holder in holders if holder.pid not in ours]
+    if not holders:
+        return Finding(check="ports", detail=f"{where} is free")
+    if not strangers:
+        return Finding(check="ports", detail=f"{where} is ours (pid {holders[0].pid})")
+    who = strangers[0]
+    known = who.pid is not None
+    return Finding(
+        check="ports",
+        verdict=Verdict.BROKEN,
+        detail=f"{where} is taken by " + (f"{who.program} (pid {who.pid})" if known else "another user's process"),
+        fix=(f"stop it (kill {who.pid})" if known else f"sudo ss -ltnp 'sport = :{port}' tells whose")
+        + f", or choose another port with ATOLL_{'API' if name == 'api' else 'GATEWAY'}_"
+        + ("MESH_PORT" if name == "mesh" else "PORT"),
+    )
+
+
+def family(settings: Settings) -> set[int]:
+    """The node and every process below it."""
+    node = nodefile.read(settings)
+    if node is None:
+        return set()
+    try:
+        process = psutil.Process(node.pid)
+        return {node.pid, *(child.pid for child in process.children(recursive=True))}
+    except psutil.Error:
+        return {node.pid}
+
+
+def check_platform(settings: Settings | None, api: Api | None) -> Iterator[Finding]:
+    """Whether the platform runs and what it says of itself."""
+    node = nodefile.read(settings) if settings is not None else None
+    if api is None:
+        if node is not None:
+            yield Finding(
+                check="platform",
+                verdict=Verdict.BROKEN,
+                detail=f"the node runs (pid {node.pid}) but its control plane's socket is missing",
+                fix="look into .atoll/logs/node.log; then atoll down and atoll up",
+            )
+        else:
+            yield Finding(check="platform", detail="not running; `atoll up` starts it")
+        return
+    try:
+        status = api.get_as(f"{V1}/status", Status)
+        seen = nodes(api)
+    except AtollError as error:
+        yield Finding(check="platform", verdict=Verdict.BROKEN, detail=error.detail, fix=error.hint or "")
+        return
+    yield Finding(check="platform", detail=f"control plane {status.version} answers (pid {status.pid})")
+    for warning in status.warnings:
+        yield Finding(check="platform", verdict=Verdict.WARNING, detail=warning, fix="see `atoll ps` and the logs")
+    for key, why in list(status.quarantined.items())[:20]:
+        yield Finding(
+            check="platform",
+            verdict=Verdict.WARNING,
+            detail=f"the record {key} cannot be read: {why}",
+            fix="write it anew through the API, or restore a backup",
+        )
+    if not seen:
+        yield Finding(
+            check="platform",
+            verdict=Verdict.WARNING,
+            detail="no node reports: nothing starts services or drives the gateway",
+            fix="start one with `atoll up`",
+        )
+    for view in seen:
+        gateway = view.report.gateway
+        if view.age > REPORT_AGE:
+            yield Finding(
+                check="platform",
+                verdict=Verdict.BROKEN,
+                detail=f"node {view.report.node} last reported {view.age:.0f} s ago",
+                fix="it is stopped or hangs: look into its node.log",
+            )
+        if gateway.last_error:
+            yield Finding(
+                check="gateway",
+                verdict=Verdict.WARNING,
+                detail=f"node {view.report.node}: {gateway.last_error}",
+                fix="the last good configuration goes on; see `atoll logs` and node.log",
+            )
+
+
+def check_dangling(settings: Settings) -> Iterator[Finding]:
+    """Children that an earlier node left behind and nobody looks after now."""
+    node = nodefile.read(settings)
+    places = record.Places(settings.run / "children", settings.logs)
+    left = [found for found in record.read_all(places) if record.proved(found)]
+    if node is None and left:
+        named = ", ".join(
+            f"{found.note.instance} (pid {found.child[0] if found.child else '?'})" for found in left[:10]
+        )
+        yield Finding(
+            check="processes",
+            verdict=Verdict.WARNING,
+            detail=f"without a node run: {named}" + (", …" if len(left) > 10 else ""),
+            fix="`atoll up` takes them over, `atoll down` ends them",
+        )
+    else:
+        yield Finding(
+            check="processes", detail=f"{len(left)} children, all looked after" if left else "none left behind"
+        )

@@ -1,0 +1,80 @@
+"""`atoll wait SERVICE…`: until they are ready, for scripts and CI."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import click
+
+from atoll.cli.facts import V1, children, nodes, parse_services, servers, snapshot
+from atoll.cli.invocation import Invocation
+from atoll.cli.numbers import seconds
+from atoll.cli.options import command, complete_services
+from atoll.cli.readiness import Readiness, readiness
+from atoll.errors import Compacted, NotReady, Resync
+from atoll.model.keys import INSTANCES, SERVICES
+from atoll.model.names import ServiceName
+
+ROUND = 1.0
+"""Seconds of one long poll: node reports are no facts, so they are asked for again after it."""
+
+PAUSE = 0.02
+"""Seconds between two looks at least, however fast the answers come."""
+
+
+@command("wait", reads=True)
+@click.argument("services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_services)
+@click.option("--timeout", default="60s", show_default=True, metavar="TIME", help="How long to wait.")
+def wait(invocation: Invocation, services: tuple[str, ...], *, timeout: str) -> None:
+    """Wait until services are ready; exit 3 when time is up.
+
+    Without a service: until all are.
+    """
+    wanted = parse_services(services)
+    limit = seconds(timeout, name="--timeout")
+    began = invocation.clock.now()
+    while True:
+        found, revision = look(invocation, wanted)
+        left = limit - (invocation.clock.now() - began)
+        waiting = {name: state for name, state in found.items() if not state.ready}
+        if found and not waiting:
+            break
+        if left <= 0:
+            if invocation.json:
+                invocation.show.json(_json(found))
+            raise not_ready(waiting, f"after {limit:g} s")
+        _next_change(invocation, revision, min(left, ROUND))
+    took = invocation.clock.now() - began
+    if invocation.json:
+        invocation.show.json(_json(found))
+    invocation.talk.note(f"{', '.join(found)} ready after {took:.1f}s")
+
+
+def look(invocation: Invocation, wanted: tuple[ServiceName, ...]) -> tuple[dict[str, Readiness], int]:
+    """The readiness of the wanted services (of all, if none is named), and the revision it is of."""
+    facts = snapshot(invocation.api, SERVICES, INSTANCES)
+    seen = nodes(invocation.api)
+    return readiness(facts, children(seen), servers(seen), wanted), facts.revision
+
+
+def not_ready(waiting: dict[str, Readiness], when: str) -> NotReady:
+    """The refusal that names who is not ready and why."""
+    causes = "; ".join(f"{name} {state.passing}/{state.wanted} ({state.cause})" for name, state in waiting.items())
+    first = next(iter(waiting), "")
+    return NotReady(
+        f"not ready {when}: {causes or 'there are no services'}",
+        hint=f"`atoll logs {first}` may say why" if first else "`atoll apply` brings the services of a project file",
+    )
+
+
+def _next_change(invocation: Invocation, revision: int, patience: float) -> None:
+    query: list[tuple[str, object]] = [("prefix", SERVICES), ("prefix", INSTANCES)]
+    query += [("start", revision + 1), ("wait", f"{patience:.3f}")]
+    with contextlib.suppress(Compacted, Resync):  # the next look lists anew anyway
+        invocation.api.get(f"{V1}/watch", query, timeout=patience + invocation.api.timeout)
+    threading.Event().wait(PAUSE)
+
+
+def _json(found: dict[str, Readiness]) -> dict[str, dict[str, object]]:
+    return {name: {**state._asdict(), "ready": state.ready} for name, state in found.items()}
