@@ -44,7 +44,7 @@ class Store:
     watcher_bytes: int = 4 << 20
     """Bytes of values in them; one change is always taken, however large."""
     history: int = 10_000
-    """Revisions kept for resuming watchers; older ones are compacted."""
+    """Revisions kept for resuming watchers (and up to a hundredth more); older ones are compacted."""
     history_bytes: int = 64 << 20
     """Bytes of values in that history, which is held in memory; older revisions are compacted."""
 
@@ -81,9 +81,10 @@ class Gateway:
     mesh_count: int = 256
     """How many of them: the most services a node can name by port."""
     threads: int = 2
+    max_connections: int = 10_000
+    """Open client connections at most; more wait in the kernel."""
     http_slots: int = 64
-    """Spare backends for services that appear while running (7.8 kB each)."""
-    tcp_slots: int = 16
+    """Spare backends for services that appear while running (7.8 kB each), of each kind of check: http, and tcp or none."""
     grpc_slots: int = 16
     debounce: float = 0.05
     """Seconds changes are gathered after the first one was applied at once."""
@@ -94,6 +95,8 @@ class Gateway:
     hard_stop: float = 30.0
     """Seconds an old worker may live after a reload."""
     old_workers: int = 5
+    drain_limit: float = 300.0
+    """Seconds a removed instance may finish requests and streams through the gateway before they are ended."""
     connect_timeout: float = 0.5
     client_timeout: float = 60.0
     server_timeout: float = 30.0

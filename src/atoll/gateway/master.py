@@ -32,8 +32,8 @@ from atoll.kit.text import scrub
 
 START_TIMEOUT = 15.0
 """Seconds until a new master must answer; 1,000 backends with 10 servers each need 0.1."""
-RELOAD_TIMEOUT = 30.0
-"""Seconds of one reload; the same load took 0.4 at worst."""
+RELOAD_TIMEOUT = 5.0
+"""Seconds of one reload; 1,000 backends with 10 servers each took 0.4 at worst. Nothing may hold the driver longer."""
 ORPHAN_GRACE = 0.8
 """Seconds orphans may finish in beside their successor (an orphan ends by itself after 1.3 to 2)."""
 _LINE = re.compile(rf"{re.escape(MAIN)}:(\d+)")
@@ -50,6 +50,8 @@ class Master:
         self.files = files
         self.process: Identity | None = None
         self.adopted = False
+        self.orphans: list[Identity] = []
+        """Processes of an earlier master that were told to finish."""
         self.worker_since = Instant(0.0)
         """When the current worker started."""
         self.runtime = Runtime(files.runtime, clock)
@@ -89,14 +91,16 @@ class Master:
             raise await asyncio.to_thread(_refusal, folder, ran)
 
     async def start(self, folder: Path) -> None:
-        """Start a new master from `folder`, which becomes current; processes that an earlier one left end.
+        """Start a new master from `folder`, which becomes current; what an earlier one left stops listening.
+
+        `end_orphans` sees to their end.
 
         Raises:
             PortTaken: somebody else listens where we want to; nothing was started.
             GatewayRefused: HAProxy objects to the configuration, or ended at once.
         """
         await self.check(folder)
-        left = await asyncio.to_thread(self._prepare, folder)
+        self.orphans = await asyncio.to_thread(self._prepare, folder)
         await asyncio.to_thread(self.folder.promote, folder)
         argv = [self.binary.path, "-W", "-db", "-S", f"{self.files.master},mode,600"]
         argv += ["-C", str(self.folder.current), "-f", MAIN]
@@ -104,11 +108,20 @@ class Master:
         self.adopted = False
         try:
             await self._ready(self.process)
-        finally:
-            # also after a failure: an orphan without a master ends in a second or two anyway
-            await self._end(left)
+        except GatewayRefused:
+            await self.kill()
+            raise
+        await _signal(self.orphans, signal.SIGUSR1)
         self.worker_since = self._clock.now()
         await asyncio.to_thread(self.folder.mark_good, folder)
+
+    async def end_orphans(self) -> None:
+        """See that what an earlier master left is gone within a second: they may finish requests, not more."""
+        # one that is stopped (SIGSTOP) holds its share of the listening socket until it is gone
+        for seconds, number in ((ORPHAN_GRACE, signal.SIGTERM), (0.1, signal.SIGKILL)):
+            if self.orphans and not await self._gone(self.orphans, seconds):
+                await _signal(self.orphans, number)
+        self.orphans = []
 
     async def reload(self, folder: Path) -> None:
         """Start a new worker from `folder`, which becomes current; the old one finishes what it has.
@@ -169,6 +182,12 @@ class Master:
         process = self.process
         if process is None:
             return None
+        code = await self._ended(process)
+        if self.process is process:
+            self.process = None
+        return code
+
+    async def _ended(self, process: Identity) -> int | None:
         try:
             descriptor = os.pidfd_open(process.pid)
         except ProcessLookupError:
@@ -184,6 +203,11 @@ class Master:
             os.close(descriptor)
         self.output.read()
         return reap(process.pid)
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a master that has not been seen to end."""
+        return self.process is not None
 
     async def stop(self, grace: float) -> None:
         """End HAProxy: listeners close at once, requests in flight may finish within `grace` seconds."""
@@ -206,6 +230,8 @@ class Master:
             group = await asyncio.to_thread(members, self.process)
             await _signal(group, signal.SIGKILL)
             await self._gone(group, 2.0)
+            reap(self.process.pid)
+            self.process = None
 
     def leave(self) -> None:
         """Let HAProxy run on without us; the next node adopts it."""
@@ -244,14 +270,6 @@ class Master:
                 raise GatewayRefused(f"HAProxy did not answer within {START_TIMEOUT:g} s", hint="see the gateway's log")
             await self._clock.sleep(0.003)
 
-    async def _end(self, left: list[Identity]) -> None:
-        """Have the processes of an earlier master stop listening now, and be gone within a second."""
-        await _signal(left, signal.SIGUSR1)
-        # one that is stopped (SIGSTOP) holds its share of the listening socket until it is gone
-        for seconds, number in ((ORPHAN_GRACE, signal.SIGTERM), (0.1, signal.SIGKILL)):
-            if left and not await self._gone(left, seconds):
-                await _signal(left, number)
-
     async def _gone(self, group: list[Identity], seconds: float) -> bool:
         end = self._clock.now() + seconds
         while any(await asyncio.to_thread(_living, group)):
@@ -271,7 +289,8 @@ class Master:
         # what was dumped before an earlier reload is old news now
         replace_file(self.files.state, b"1\n", durable=False)
         recorded = self._recorded()
-        left = members(recorded) if recorded is not None else []
+        left = [process for process in self.orphans if alive(process)]
+        left += members(recorded) if recorded is not None else []
         self._refuse_taken_ports(folder, {process.pid for process in left})
         return left
 

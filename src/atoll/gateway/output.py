@@ -25,6 +25,11 @@ KEPT = 40
 """Last lines kept, for the message of a failed start."""
 _LEVEL = re.compile(r"^\[(ALERT|WARNING|NOTICE)\]\s+\(\d+\)\s*:\s*")
 
+_OURS = re.compile(
+    r"^Proxy \S+ stopped|forced maintenance|for maintenance|Exiting Master|Former worker \(\d+\) exited with code 0"
+)
+"""What it says of our own doings."""
+
 
 class Output:
     """The FIFO at `path`, read on the event loop between `open` and `close`."""
@@ -89,7 +94,7 @@ class Output:
             return
         level = _LEVEL.match(line)
         text = line[level.end() :] if level else line
-        if level is None or level[1] == "NOTICE":
+        if level is None or level[1] == "NOTICE" or _OURS.search(text):
             self._log.debug("haproxy", says=text)
         else:
             self._log.info("haproxy", says=text)

@@ -45,8 +45,8 @@ def listeners() -> list[Listener]:
     """Everybody who listens on this machine. Blocking: reads /proc of every process."""
     found = []
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN:
-            address = connection.laddr
+        address = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address:
             found.append(Listener(address.ip, address.port, connection.pid, _program(connection.pid)))
     return found
 

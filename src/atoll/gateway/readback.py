@@ -244,7 +244,9 @@ def present(loaded: GatewayConfig, rows: Iterable[ServerRow], maps: dict[str, En
     sections = []
     for backend in (*loaded.backends, *loaded.idle):
         servers, stopped = _servers(backend, by_backend.get(backend.name, {}))
-        sections.append(msgspec.structs.replace(backend, servers=servers) if servers != backend.servers else backend)
+        sections.append(
+            msgspec.structs.replace(backend, servers=servers) if servers is not backend.servers else backend
+        )
         halted |= {(backend.name, name) for name in stopped}
     split = len(loaded.backends)
     # an apply that was cut off leaves servers in slots that the loaded file knows as spare
@@ -266,6 +268,7 @@ def present(loaded: GatewayConfig, rows: Iterable[ServerRow], maps: dict[str, En
 def _servers(backend: Backend, rows: dict[str, ServerRow]) -> tuple[tuple[Server, ...], list[str]]:
     known = {server.name: server for server in backend.servers}
     servers, halted = [], []
+    changed = len(rows) != len(known)
     for name, row in rows.items():
         server = known.get(name)
         if row.halted or (server is not None and (server.host, server.port) != (row.host, row.port)):
@@ -276,6 +279,9 @@ def _servers(backend: Backend, rows: dict[str, ServerRow]) -> tuple[tuple[Server
             )
         elif server.effective_weight == row.weight:
             servers.append(server)
+            continue
         else:
             servers.append(msgspec.structs.replace(server, weight=row.weight, drained=False))
-    return tuple(servers), halted
+        changed = True
+    # the very same words when nothing differs, in their order: whoever compares by identity is quick
+    return (tuple(servers) if changed else backend.servers), halted

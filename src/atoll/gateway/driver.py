@@ -1,0 +1,298 @@
+"""The gateway of this node: one HAProxy, kept running, kept equal to the snapshot that was offered last.
+
+    driver = Driver(settings, environ=os.environ, clock=SystemClock())
+    async with driver.running():        # adopted or started; raises PortTaken, ProgramMissing, GatewayRefused
+        driver.offer(snapshot)          # any number of times, from the loop's thread
+        await driver.routed(service, instance)
+    # left: HAProxy goes on and the next node adopts it; `await driver.stop()` inside the block ends it instead
+
+A HAProxy that ends is back from its last files in a fraction of a second, whether or not a control plane is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from atoll.errors import AtollError, GatewayRefused
+from atoll.gateway.binary import Binary, dotted, find_binary
+from atoll.gateway.config import Files, GatewayConfig, map_path
+from atoll.gateway.intent import topped_up
+from atoll.gateway.lastgood import MAIN, ConfigFolder
+from atoll.gateway.master import Master
+from atoll.gateway.reconcile import Health, Reconciler
+from atoll.gateway.render import render
+from atoll.gateway.runtime import Unanswered
+from atoll.gateway.traffic import Traffic
+from atoll.gateway.writer import ConfigWriter
+from atoll.kit.backoff import Backoff
+from atoll.kit.clock import Clock
+from atoll.kit.files import private_folder
+from atoll.kit.logs import Log
+from atoll.kit.tasks import owned
+from atoll.model.names import InstanceId, ServiceName
+from atoll.model.report import GatewayReport, ServerReport
+from atoll.model.snapshot import Snapshot
+from atoll.settings import Settings
+
+STATS_EVERY = 1.0
+"""Seconds between two looks at the servers' health and sessions."""
+STOP_GRACE = 2.0
+"""Seconds requests in flight get when the gateway is stopped on purpose; the services have stopped before."""
+
+
+class Driver:
+    """Drives one HAProxy. Everything public is called from the event loop's thread."""
+
+    def __init__(
+        self, settings: Settings, *, environ: Mapping[str, str], clock: Clock, binary: Binary | None = None
+    ) -> None:
+        self.settings = settings
+        self.files = Files(private_folder(settings.run) / "haproxy")
+        self.folder = ConfigFolder(settings.state / "gateway")
+        self.binary = binary
+        self._environ = environ
+        self._clock = clock
+        self._log = Log("gateway")
+        self._acting = asyncio.Lock()
+        """Held by whoever changes which HAProxy runs or what it runs."""
+        self._writer = ConfigWriter(self.folder, self._render, clock, self._log)
+        self._master: Master | None = None
+        self._reconciler: Reconciler | None = None
+        self._first: Snapshot | None = None
+        self._traffic: Traffic | None = None
+        self._restarts = 0
+        self._stopped = False
+
+    # ------------------------------------------------------------------------------------------------- life
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """HAProxy runs inside this block and is driven; leaving it leaves HAProxy as it is.
+
+        Raises:
+            ProgramMissing: there is no usable HAProxy.
+            PortTaken: somebody else listens where we want to; named with pid and program.
+            GatewayRefused: HAProxy starts from none of the configurations we have.
+        """
+        if self.binary is None:
+            self.binary = await asyncio.to_thread(find_binary, self.settings.gateway.binary)
+        binary = self.binary
+        self._log.info("gateway", runs=binary.describe())
+        master = self._master = Master(binary, self.folder, self.files, self._environ, self._clock, self._log)
+        reconciler = Reconciler(self.settings.gateway, master, self._writer, self._clock, self._log)
+        self._reconciler = reconciler
+        traffic = self._traffic = Traffic(master, lambda: reconciler.running, self._clock)
+        reconciler.on_applied = traffic.applied
+        if self._first is not None:
+            reconciler.offer(self._first)
+        try:
+            await self._begin(master, reconciler)
+            async with owned("gateway") as tasks:
+                tasks.start("orphans", master.end_orphans())
+                tasks.start("haproxy", self._keep(master, reconciler))
+                tasks.start("reconcile", self._reconcile(master, reconciler))
+                tasks.start("retire", reconciler.retirement.run())
+                tasks.start("files", self._writer.run())
+                tasks.start("stats", self._watch(master, traffic))
+                yield
+            if not self._stopped:
+                await self._writer.flush()
+        finally:
+            master.leave()
+            traffic.close()
+
+    async def stop(self, grace: float = STOP_GRACE) -> None:
+        """End HAProxy: it stops listening at once and requests in flight get `grace` seconds."""
+        self._stopped = True
+        if self._master is not None:
+            async with self._acting:
+                await self._writer.flush()
+                await self._master.stop(grace)
+
+    # --------------------------------------------------------------------------------------------- facts in
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """`snapshot` shall be run. Read when its turn comes, on this thread: what is changed in it until then counts."""
+        if self._reconciler is None:
+            self._first = snapshot
+        else:
+            self._reconciler.offer(snapshot)
+
+    # ------------------------------------------------------------------------------------------ what is true
+
+    def report(self) -> GatewayReport:
+        """The gateway as it runs."""
+        knobs = self.settings.gateway
+        master, reconciler = self._master, self._reconciler
+        if master is None or reconciler is None or self.binary is None:
+            return GatewayReport()
+        return GatewayReport(
+            pid=master.process.pid if master.process else None,
+            version=dotted(self.binary.version),
+            generation=reconciler.running.generation,
+            revision=reconciler.running.revision,
+            address=f"{knobs.host}:{knobs.port}",
+            mesh=f"127.0.0.1:{knobs.mesh_port}",
+            mesh_ports=knobs.mesh_ports,
+            reloads=reconciler.reloads,
+            last_reload=reconciler.last_reload,
+            old_workers=len(self._traffic.old_workers) if self._traffic else 0,
+            errors=reconciler.errors + self._writer.failures,
+            last_error=reconciler.last_error,
+        )
+
+    def servers(self) -> tuple[ServerReport, ...]:
+        """What HAProxy's checks said of every instance, at most a second or so ago."""
+        return self._traffic.reports if self._traffic else ()
+
+    @property
+    def restarts(self) -> int:
+        """Times that HAProxy ended unasked and was started again."""
+        return self._restarts
+
+    @property
+    def config(self) -> GatewayConfig:
+        """What HAProxy runs as far as we know."""
+        return self._reconciler.running if self._reconciler else GatewayConfig()
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What the last look at HAProxy found different from `config`, as sentences; healed by the next round."""
+        return self._reconciler.differences if self._reconciler else ()
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Facts that the wanted config leaves out, as sentences."""
+        return self._reconciler.refused if self._reconciler else ()
+
+    # ----------------------------------------------------------------------------------- traffic questions
+
+    async def routed(self, service: ServiceName, instance: InstanceId) -> None:
+        """Wait until HAProxy has this instance and may send it requests."""
+        await self._asked().routed(service, instance)
+
+    async def idle(self, service: ServiceName, instance: InstanceId, within: float) -> bool:
+        """Wait until this instance gets no new requests and has none left; False when that takes over `within` seconds."""
+        return await self._asked().idle(service, instance, within)
+
+    def _asked(self) -> Traffic:
+        if self._traffic is None:
+            raise GatewayRefused("the gateway does not run yet", hint="ask inside `async with driver.running()`")
+        return self._traffic
+
+    # -------------------------------------------------------------------------------------------- the loops
+
+    async def _begin(self, master: Master, reconciler: Reconciler) -> None:
+        """Adopt the HAProxy that runs, or start one."""
+        if await master.adopt():
+            folder = await asyncio.to_thread(self.folder.target, self.folder.current)
+            known = await self._load(folder)
+            if folder is not None and known is not None:
+                reconciler.adopt(known)
+                if not await asyncio.to_thread(self._rendered_as, known, folder):
+                    reconciler.force_reload("settings or version changed since the running file was written")
+                return
+            self._log.warning("the running HAProxy's files are gone; it will be replaced")
+        await master.kill()
+        await self._start(master, reconciler, first=True)
+
+    async def _start(self, master: Master, reconciler: Reconciler, *, first: bool) -> None:
+        """Start HAProxy from the newest configuration that it takes.
+
+        Raises:
+            PortTaken: somebody else listens where we want to.
+            GatewayRefused: it takes none.
+        """
+        refusals: list[str] = []
+        async for folder in self._candidates(reconciler, first=first):
+            try:
+                await master.start(folder)
+            except GatewayRefused as error:
+                refusals.append(error.detail)
+                self._log.error("HAProxy does not start", folder=folder.name, cause=error)
+                continue
+            reconciler.adopt(await self._load(folder) or GatewayConfig())
+            return
+        raise GatewayRefused(f"HAProxy starts from no configuration: {refusals[0]}", hint="see the gateway's log")
+
+    async def _candidates(self, reconciler: Reconciler, *, first: bool) -> AsyncIterator[Path]:
+        """Folders to start from, the best first."""
+        current = await asyncio.to_thread(self.folder.target, self.folder.current)
+        known = await self._load(current)
+        if first:
+            # settings, version or facts may have changed since the file was written: render it anew
+            if known is not None:
+                reconciler.running = known
+            try:
+                wanted = reconciler.decide() or known
+                if wanted is not None:
+                    yield await self._writer.stage(topped_up(wanted, self.settings.gateway))
+            except AtollError as error:
+                self._log.error("the last configuration cannot be rendered", cause=error)
+        else:
+            try:
+                await self._writer.flush()
+            except OSError as error:
+                self._log.error("the gateway's files cannot be written", cause=error)
+        for link in (self.folder.current, self.folder.good):
+            folder = await asyncio.to_thread(self.folder.target, link)
+            if folder is not None:
+                yield folder
+        yield await self._writer.stage(topped_up(GatewayConfig(), self.settings.gateway))
+
+    async def _keep(self, master: Master, reconciler: Reconciler) -> None:
+        """Whenever HAProxy ends unasked, start it again."""
+        backoff = Backoff(base=0.05, cap=5.0)
+        while True:
+            code = await master.ended()
+            if self._stopped:
+                return
+            async with self._acting:
+                self._log.error("HAProxy ended; starting it again", exit=code)
+                self._restarts += 1
+                try:
+                    await self._start(master, reconciler, first=False)
+                    backoff.reset()
+                except AtollError as error:
+                    reconciler.alarm("HAProxy cannot be started", error)
+            await master.end_orphans()
+            if not master.runs:
+                await self._clock.sleep(backoff.next())
+
+    async def _reconcile(self, master: Master, reconciler: Reconciler) -> None:
+        """Round after round, the first change at once and the following ones together."""
+        while not self._stopped:
+            await reconciler.wait()
+            async with self._acting:
+                if master.runs and not self._stopped and await reconciler.round() is Health.HUNG:
+                    self._log.error("HAProxy hangs; replacing it")
+                    await master.kill()
+            await self._clock.sleep(self.settings.gateway.debounce)
+
+    async def _watch(self, master: Master, traffic: Traffic) -> None:
+        while True:
+            if master.runs:
+                try:
+                    await traffic.refresh()
+                except Unanswered as error:
+                    self._log.debug("no statistics", cause=error)
+            await self._clock.sleep(STATS_EVERY)
+
+    # ------------------------------------------------------------------------------------------------ files
+
+    def _render(self, config: GatewayConfig) -> dict[str, bytes]:
+        files = render(config, self.settings.gateway, self.files)
+        maps = {map_path(name): text.encode() for name, text in files.maps.items()}
+        return {MAIN: files.config.encode(), **maps}
+
+    async def _load(self, folder: Path | None) -> GatewayConfig | None:
+        return None if folder is None else await asyncio.to_thread(self._writer.load, folder)
+
+    def _rendered_as(self, config: GatewayConfig, folder: Path) -> bool:
+        try:
+            return self._render(config)[MAIN] == (folder / MAIN).read_bytes()
+        except (AtollError, OSError):
+            return False

@@ -1,0 +1,335 @@
+"""Making what runs equal what is wanted: decide, apply, read back, again.
+
+    snapshot → intent → plan → apply → read back
+                          └→ reload, when HAProxy cannot do it while it runs
+
+The first change is applied at once, what follows it is gathered for `debounce` seconds. While it is quiet, what HAProxy
+runs is read back every second and differences are healed. A config that cannot be made, rendered or loaded is refused:
+the last good one stays and `last_error` says why. What is unknown is never guessed: it is read back first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import TypeVar
+
+from atoll.errors import AtollError, GatewayRefused, PortTaken
+from atoll.gateway.apply import Applier, StalePlan
+from atoll.gateway.config import GatewayConfig, map_path
+from atoll.gateway.intent import Memo, intend, topped_up
+from atoll.gateway.interim import interim, unreachable
+from atoll.gateway.master import Master
+from atoll.gateway.pace import reload_wait
+from atoll.gateway.plan import AddServer, Plan, Reload, SwapMap, make_plan
+from atoll.gateway.readback import Present, ServerRow, parse_map, parse_map_versions, parse_servers, present
+from atoll.gateway.retire import Retirement
+from atoll.gateway.runtime import Unanswered
+from atoll.gateway.verify import touched, unfulfilled
+from atoll.gateway.writer import ConfigWriter
+from atoll.kit.clock import Clock, Instant
+from atoll.kit.logs import Log
+from atoll.model.snapshot import Snapshot
+from atoll.settings import Gateway
+
+QUIET = 1.0
+"""Seconds between two looks at what HAProxy runs."""
+LOOKING_SHARE = 0.03
+"""Share of the time that these looks may take; with tens of thousands of servers they get rarer."""
+SILENT_LIMIT = 2.5
+"""Seconds of rounds without an answer after which HAProxy is taken for hung and replaced: three that timed out."""
+REFUSED_LIMIT = 3
+"""Runtime failures in a row after which a reload is tried instead."""
+REFUSED_PAUSE = 30.0
+"""Seconds until a reload that was refused is tried again without anything new; a taken port may be free then."""
+VERIFY_LIMIT = 50
+"""Backends whose states are read back right after an apply; more are left to the full look that follows."""
+THREAD_BYTES = 200_000
+"""Answers longer than this are parsed beside the loop."""
+
+
+T = TypeVar("T")
+
+
+class Health(Enum):
+    """What the last round found."""
+
+    GOOD = "good"
+    HUNG = "hung"
+
+
+class Reconciler:
+    """One HAProxy's truth. `running` is what it runs as far as we know; one task calls `round`."""
+
+    def __init__(self, settings: Gateway, master: Master, writer: ConfigWriter, clock: Clock, log: Log) -> None:
+        self.running = GatewayConfig()
+        self.wanted: GatewayConfig | None = None
+        self.retirement = Retirement(master.runtime, clock, log, limit=settings.drain_limit)
+        self.applier = Applier(master.runtime, self.retirement, log)
+        self.reloads = 0
+        self.last_reload = ""
+        self.healed = 0
+        """Differences found by reading back, all told."""
+        self.differences: tuple[str, ...] = ()
+        """The last ones found, as sentences."""
+        self.refused: tuple[str, ...] = ()
+        """Facts that the wanted config leaves out."""
+        self.errors = 0
+        self.last_error = ""
+        self.on_applied: Callable[[], None] = lambda: None
+        """Called when `running` has changed and HAProxy has confirmed it."""
+        self._settings = settings
+        self._master = master
+        self._writer = writer
+        self._clock = clock
+        self._log = log
+        self._memo = Memo()
+        self._snapshot: Snapshot | None = None
+        self._offered = asyncio.Event()
+        self._unsure = True
+        self._halted: frozenset[tuple[str, str]] = frozenset()
+        self._marks: dict[str, tuple[int, int]] = {}
+        self._looked = Instant(0.0)
+        self._look_cost = 0.0
+        self._silent: Instant | None = None
+        """When the first of the unanswered rounds began."""
+        self._failed = 0
+        self._pending: Reload | None = None
+        self._forced: tuple[str, ...] = ()
+        self._reloaded: Instant | None = None
+        self._refused_generation = -1
+        self._refused_until = Instant(0.0)
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """`snapshot` is wanted; it replaces what was offered before and not looked at yet."""
+        self._snapshot = snapshot
+        self._offered.set()
+
+    def adopt(self, config: GatewayConfig) -> None:
+        """A HAProxy process runs that was started from `config`, or left running by an earlier node."""
+        self.running = config
+        self.applier.generation = config.generation
+        self.retirement.forget()
+        self._marks.clear()
+        self._halted = frozenset()
+        self._pending = None
+        self._silent, self._failed = None, 0
+        self._unsure = True
+        self._offered.set()
+
+    def force_reload(self, reason: str) -> None:
+        """Reload at the next allowed moment, whatever the plan says."""
+        self._forced = (*self._forced, reason)
+        self._offered.set()
+
+    def decide(self) -> GatewayConfig | None:
+        """The config for the offered snapshot, when there is one; a refused one leaves what was wanted before."""
+        snapshot, self._snapshot = self._snapshot, None
+        if snapshot is not None:
+            try:
+                intent = intend(snapshot, self.running, self._settings, self._memo)
+            except AtollError as error:
+                self.alarm("the facts cannot be run; the last good configuration stays", error)
+                return self.wanted
+            if intent.refused != self.refused:
+                self.refused = intent.refused
+                for sentence in intent.refused[:20]:
+                    self._log.warning("left out of the gateway", fact=sentence)
+            self.wanted = intent.config
+        return self.wanted
+
+    async def wait(self) -> None:
+        """Until there is something to do: a snapshot, a reload that may be, or a second of quiet."""
+        seconds = max(QUIET, self._look_cost / LOOKING_SHARE)
+        if self._unsure:
+            seconds = 0.1 if self._silent is not None else 0.05 * self._failed
+        if self._pending or self._forced:
+            seconds = min(seconds, max(0.01, self._reload_wait()))
+        try:
+            async with asyncio.timeout(seconds):
+                await self._offered.wait()
+        except TimeoutError:
+            pass
+        self._offered.clear()
+
+    async def round(self) -> Health:
+        """One time decide, apply, read back; never raises for what HAProxy does or does not."""
+        began = self._clock.now()
+        try:
+            self.decide()
+            if self._unsure or self._clock.now() - self._looked >= max(QUIET, self._look_cost / LOOKING_SHARE):
+                await self._look()
+            await self._bring()
+            self._silent, self._failed = None, 0
+        except StalePlan as error:
+            self._log.debug("a newer snapshot came first", plan=error)
+            self._offered.set()
+        except Unanswered as error:
+            self._unsure = True
+            self._silent = began if self._silent is None else self._silent
+            self.alarm("HAProxy did not answer; its state will be read back", error)
+            return Health.HUNG if self._clock.now() - self._silent >= SILENT_LIMIT else Health.GOOD
+        except AtollError as error:
+            self._unsure = True
+            self._silent = None
+            self._failed += 1
+            self.alarm("HAProxy refused a change; its state will be read back", error)
+            if self._failed == REFUSED_LIMIT:
+                self._forced = (f"a change failed {REFUSED_LIMIT} times while running: {self.last_error}",)
+        except OSError as error:
+            self.alarm("the gateway's files cannot be written", error)
+        return Health.GOOD
+
+    async def _bring(self) -> None:
+        target = self.wanted
+        if target is None:
+            # nobody has said yet what shall be: what runs goes on, whatever was written
+            return
+        plan = make_plan(self.running, target)
+        self._pending = plan if isinstance(plan, Reload) else None
+        if isinstance(plan, Reload):
+            hopeless = plan.generation == self._refused_generation and self._clock.now() < self._refused_until
+            if not hopeless and self._reload_wait() <= 0:
+                await self._reload(target, (*self._forced, *plan.reasons))
+                return
+            self._pending = None if hopeless else plan
+            target = interim(self.running, target, hopeless=hopeless)
+            plan = make_plan(self.running, target)
+            assert isinstance(plan, Plan), "an interim config needs no reload"
+        await self._apply(plan, target)
+        if self._forced and self._reload_wait() <= 0:
+            await self._reload(target, self._forced)
+
+    async def _apply(self, plan: Plan, target: GatewayConfig) -> None:
+        unwanted = self._unwanted(plan)
+        if unwanted:
+            await self.applier.halt(unwanted)
+        self._halted = frozenset()
+        if plan.operations:
+            self._unsure = True
+            await self.applier.apply(plan, still=lambda: self._snapshot is None)
+            await self._verify(plan)
+            self._unsure = False
+        else:
+            self.applier.generation = max(self.applier.generation, plan.generation)
+        rewrite = bool(plan.operations) or target.generation != self.running.generation
+        self.running = target
+        if rewrite:
+            self._writer.offer(target)
+        self.on_applied()
+
+    def _unwanted(self, plan: Plan) -> list[tuple[str, str]]:
+        """Halted servers that the plan does not bring back and that are not on their way out already."""
+        wanted = {(each.backend, each.server.name) for each in plan.operations if isinstance(each, AddServer)}
+        return sorted(each for each in self._halted - wanted if each not in self.retirement)
+
+    async def _verify(self, plan: Plan) -> None:
+        """Ask HAProxy whether what was done is so; what a full look would take too long for is left to the next one.
+
+        Raises:
+            GatewayRefused: it is not so.
+            Unanswered: it does not say.
+        """
+        for each in plan.operations:
+            if isinstance(each, SwapMap):
+                self._marks.pop(map_path(each.name), None)
+        backends = touched(plan)
+        if backends and len(backends) <= VERIFY_LIMIT:
+            rows: list[ServerRow] = []
+            for backend in backends:
+                rows += parse_servers(await self._master.runtime.ask(f"show servers state {backend}"))
+            wrong = unfulfilled(plan, rows)
+            if wrong:
+                raise GatewayRefused(f"HAProxy took {wrong[0]!r:.200} and does not show it")
+
+    async def _look(self) -> None:
+        """Read back everything and make it what we know.
+
+        Raises:
+            Unanswered: HAProxy does not say.
+        """
+        began = self._clock.now()
+        runtime = self._master.runtime
+        text = await runtime.ask("show servers state")
+        rows = await self._parsed(parse_servers, text)
+        marks = parse_map_versions(await runtime.ask("show map"))
+        maps = {}
+        for name, entries in self.running.maps.items():
+            file = map_path(name)
+            if file in marks and marks[file] != self._marks.get(file):
+                maps[file] = await self._parsed(parse_map, await runtime.ask(f"show map {file}"))
+                if dict(maps[file]) == dict(entries):
+                    maps[file] = entries
+        self._take(present(self.running, rows, maps))
+        self._marks = marks
+        self._unsure = False
+        self._looked = self._clock.now()
+        self._look_cost = self._looked - began
+
+    def _take(self, found: Present) -> None:
+        self._halted = frozenset(each for each in found.halted if each not in self.retirement)
+        if found.config == self.running:
+            self.differences = ()
+            return
+        back = make_plan(found.config, self.running)
+        operations = back.operations if isinstance(back, Plan) else ()
+        self.differences = tuple(f"{each!r:.200}" for each in operations[:20])
+        if operations:
+            self.healed += len(operations)
+            self._log.warning("HAProxy runs something else than we thought", count=len(operations), first=operations[0])
+        self.running = found.config
+
+    async def _reload(self, target: GatewayConfig, reasons: tuple[str, ...]) -> None:
+        reason = "; ".join(reasons[:5]) + (f" and {len(reasons) - 5} more" if len(reasons) > 5 else "")
+        config = topped_up(target, self._settings)
+        await self._bound_old_workers()
+        self._reloaded = self._clock.now()
+        self._forced = ()
+        folder = None
+        try:
+            folder = await self._writer.stage(config)
+            await self._master.reload(folder)
+        except (GatewayRefused, PortTaken) as error:
+            self._refused_generation = target.generation
+            self._refused_until = Instant(self._clock.now() + REFUSED_PAUSE)
+            self._pending = None
+            self.alarm("a reload was refused; the last good configuration stays", error)
+            self._writer.offer(self.running)
+            if folder is not None:
+                await self._writer.discard(folder)
+            return
+        self.reloads += 1
+        self.last_reload = reason
+        self._log.info("reloaded HAProxy", reason=reason, generation=config.generation)
+        self.adopt(config)
+        self.wanted = config
+        await self._look()
+        self.on_applied()
+
+    async def _bound_old_workers(self) -> None:
+        old = (await self._master.workers()).old
+        # one more is about to be old
+        for pid in old[: max(0, len(old) - self._settings.old_workers + 1)]:
+            self._log.warning("too many old workers; ending the oldest", pid=pid)
+            await self._master.end_worker(pid)
+
+    def _reload_wait(self) -> float:
+        urgent = bool(self._forced) or (self.wanted is not None and bool(unreachable(self.running, self.wanted)))
+        return reload_wait(
+            self._clock.now(),
+            last=self._reloaded,
+            worker_since=self._master.worker_since,
+            urgent=urgent,
+            knobs=self._settings,
+        )
+
+    def alarm(self, event: str, error: Exception) -> None:
+        """Count and keep a failure that somebody should look at."""
+        self.errors += 1
+        self.last_error = str(error)
+        self._log.error(event, cause=error)
+
+    @staticmethod
+    async def _parsed(parse: Callable[[str], T], text: str) -> T:
+        return await asyncio.to_thread(parse, text) if len(text) > THREAD_BYTES else parse(text)

@@ -1,0 +1,150 @@
+"""What goes over the gateway to an instance: whether it is routed, whether it is idle, what its checks say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from atoll.gateway.config import GatewayConfig
+from atoll.gateway.master import Master
+from atoll.gateway.readback import ServerStat, parse_stat
+from atoll.gateway.runtime import Unanswered
+from atoll.kit.clock import Clock
+from atoll.model.names import InstanceId, ServiceName
+from atoll.model.report import ServerReport
+
+IDLE_POLL = 0.02
+"""Seconds between two looks at the sessions of an instance that drains."""
+THREAD_BYTES = 200_000
+"""Statistics longer than this are parsed beside the loop (500 servers)."""
+
+Answerer = tuple[ServiceName, InstanceId]
+
+
+class Traffic:
+    """Questions about one HAProxy; `config` gives what it runs."""
+
+    def __init__(self, master: Master, config: Callable[[], GatewayConfig], clock: Clock) -> None:
+        self.reports: tuple[ServerReport, ...] = ()
+        """Of every instance, as of the last `refresh`."""
+        self.old_workers: tuple[int, ...] = ()
+        self._master = master
+        self._config = config
+        self._clock = clock
+        self._waiters: dict[Answerer, asyncio.Future[None]] = {}
+
+    def applied(self) -> None:
+        """`config` has changed: whoever waited for it goes on."""
+        if self._waiters:
+            for answerer in self._routed() & self._waiters.keys():
+                waiter = self._waiters.pop(answerer)
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def close(self) -> None:
+        """Nobody will answer any more; who waits is cancelled."""
+        for waiter in self._waiters.values():
+            waiter.cancel()
+        self._waiters.clear()
+
+    async def routed(self, service: ServiceName, instance: InstanceId) -> None:
+        """Wait until HAProxy has this instance and may send it requests."""
+        if (service, instance) not in self._routed():
+            waiter = self._waiters.get((service, instance))
+            if waiter is None:
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiters[service, instance] = waiter
+            # shared: one who gives up must not take the others along
+            await asyncio.shield(waiter)
+
+    async def idle(self, service: ServiceName, instance: InstanceId, within: float) -> bool:
+        """Wait until this instance gets no new requests and has none left; False after `within` seconds."""
+        end = self._clock.now() + within
+        while True:
+            if (service, instance) not in self._routed() and await self._sessions(service, instance) == 0:
+                return True
+            if self._clock.now() >= end:
+                return False
+            await self._clock.sleep(IDLE_POLL)
+
+    async def refresh(self) -> None:
+        """Ask HAProxy what its checks say and how many workers it has.
+
+        Raises:
+            Unanswered: it does not say; what was known stays.
+        """
+        text = await self._master.runtime.ask("show stat -1 4 -1")
+        stats = await asyncio.to_thread(_parsed, text) if len(text) > THREAD_BYTES else _parsed(text)
+        self.old_workers = (await self._master.workers()).old
+        owners = {
+            (backend.name, server.name): (backend.service, server.instance)
+            for backend in self._config().backends
+            for server in backend.servers
+        }
+        wall = self._clock.wall()
+        found: dict[Answerer, ServerReport] = {}
+        for stat in stats:
+            owner = owners.get((stat.backend, stat.server))
+            if owner is not None:
+                found[owner] = _merged(found.get(owner), owner, stat, wall)
+        self.reports = tuple(found.values())
+
+    def _routed(self) -> set[Answerer]:
+        return {
+            (backend.service, server.instance)
+            for backend in self._config().backends
+            for server in backend.servers
+            if server.effective_weight > 0
+        }
+
+    async def _sessions(self, service: ServiceName, instance: InstanceId) -> int | None:
+        """Requests on this instance now, old workers' included; None: unknown. Also counts servers being deleted."""
+        config = self._config()
+        backends = [each.name for each in (*config.backends, *config.idle) if each.service == service]
+        total = 0
+        try:
+            for backend in backends:
+                question = f"show stat {backend} 4 -1"
+                texts = [await self._master.runtime.ask(question)]
+                for worker in (await self._master.workers()).old:
+                    try:
+                        texts.append(await self._master.ask_worker(worker, question))
+                    except Unanswered:
+                        continue  # it ended between the two questions
+                for text in texts:
+                    if text.startswith("#"):
+                        named = (stat for stat in parse_stat(text) if stat.server.rpartition(":")[0] == instance)
+                        total += sum(stat.sessions for stat in named)
+        except Unanswered:
+            return None
+        return total
+
+
+def _parsed(text: str) -> list[ServerStat]:
+    return list(parse_stat(text))
+
+
+def _merged(before: ServerReport | None, owner: Answerer, stat: ServerStat, wall: float) -> ServerReport:
+    """An instance stands in several backends when routes pick versions: up when every one says so, traffic summed."""
+    service, instance = owner
+    report = ServerReport(
+        service=service,
+        instance=instance,
+        up=stat.up,
+        cause=stat.cause,
+        since=wall - stat.since,
+        sessions=stat.sessions,
+        requests=stat.requests,
+    )
+    if before is None:
+        return report
+    worse = before if not before.up else report
+    return ServerReport(
+        service=service,
+        instance=instance,
+        up=before.up and report.up,
+        cause=worse.cause,
+        since=worse.since,
+        sessions=before.sessions + report.sessions,
+        requests=before.requests + report.requests,
+    )

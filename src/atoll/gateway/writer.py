@@ -1,0 +1,103 @@
+"""The files follow what runs: every change is written out, off the loop, many changes at once.
+
+Promises: a restart starts from what ran last (at most `DELAY` seconds old, or newer when asked with `flush`); writes
+never overtake each other. A disk that refuses is tried again; what runs is not touched by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from atoll.gateway.config import GatewayConfig
+from atoll.gateway.lastgood import ConfigFolder
+from atoll.kit.clock import Clock
+from atoll.kit.logs import Log
+
+CONFIG = "config.json"
+DELAY = 0.2
+"""Seconds in which changes are gathered for one writing; 1,000 services are about 1 MB and 100 ms of work."""
+RETRY = 2.0
+
+Render = Callable[[GatewayConfig], Mapping[str, bytes]]
+"""A config as files by name, haproxy.cfg among them."""
+
+
+class ConfigWriter:
+    """Writes configs into `folder`."""
+
+    def __init__(self, folder: ConfigFolder, render: Render, clock: Clock, log: Log) -> None:
+        self.folder = folder
+        self.failures = 0
+        self.written = 0
+        """Times that the files were replaced, all told."""
+        self._render = render
+        self._clock = clock
+        self._log = log
+        self._waiting: GatewayConfig | None = None
+        self._offered = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    def offer(self, config: GatewayConfig) -> None:
+        """`config` runs; write it soon."""
+        self._waiting = config
+        self._offered.set()
+
+    async def run(self) -> None:
+        """Write what is offered, forever."""
+        while True:
+            await self._offered.wait()
+            await self._clock.sleep(DELAY)
+            try:
+                await self.flush()
+            except OSError as error:
+                self.failures += 1
+                self._log.error("the gateway's files cannot be written", folder=self.folder.root, cause=error)
+                await self._clock.sleep(RETRY)
+
+    async def flush(self) -> None:
+        """Write what was offered last, now, when it is not written yet.
+
+        Raises:
+            OSError: the disk refuses; the offer stays.
+        """
+        async with self._lock:
+            config = self._waiting
+            if config is not None:
+                folder = await asyncio.to_thread(self._write, config)
+                await asyncio.to_thread(self.folder.promote, folder)
+                self.written += 1
+                if self._waiting is config:
+                    self._waiting = None
+                    self._offered.clear()
+
+    async def stage(self, config: GatewayConfig) -> Path:
+        """Put `config` into a folder of its own, not current yet; older offers are dropped, for they will be outdated.
+
+        Raises:
+            AtollError: it cannot be rendered.
+            OSError: the disk refuses.
+        """
+        async with self._lock:
+            folder = await asyncio.to_thread(self._write, config)
+            self._waiting = None
+            self._offered.clear()
+            return folder
+
+    async def discard(self, folder: Path) -> None:
+        """Remove what was staged and refused."""
+        async with self._lock:
+            await asyncio.to_thread(self.folder.discard, folder)
+
+    def load(self, folder: Path) -> GatewayConfig | None:
+        """The config that was written into `folder`; None when it is not there or of another atoll. Blocking."""
+        try:
+            return msgspec.json.decode((folder / CONFIG).read_bytes(), type=GatewayConfig)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _write(self, config: GatewayConfig) -> Path:
+        return self.folder.write({**self._render(config), CONFIG: msgspec.json.encode(config)})
