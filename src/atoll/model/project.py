@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -30,8 +31,8 @@ class FieldChange(msgspec.Struct, frozen=True):
     """One value that differs: a dotted path into the fact, the value now and the value wanted (None: absent)."""
 
     path: str
-    before: object = None
-    after: object = None
+    before: Any = None
+    after: Any = None
 
 
 class Step(msgspec.Struct, frozen=True):
