@@ -96,7 +96,8 @@ class Copy:
     def step(self, journal: Journal) -> bool:
         """Copy some pages; True when all are. What our own connection writes meanwhile, SQLite copies along."""
         assert self._run is not None
-        assert journal.is_open, "closing the connection ends its backups"
+        if not journal.is_open:  # closing the connection ended its backups
+            raise StorageFailed("the store is closed", hint="open it again")
         with refusals(self._part):
             done = self._run.step(PAGES)
             if done:
@@ -220,6 +221,7 @@ def _set_aside(live: Path, clock: Clock) -> Path | None:
         return None
     with contextlib.suppress(apsw.Error), contextlib.closing(apsw.Connection(os.fspath(live))) as previous:
         previous.pragma("locking_mode", "exclusive")
+        previous.pragma("user_version")  # only a database that was read has a log to take in
         previous.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(clock.wall()))
     names = (f"{live.name}.before-restore-{stamp}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))

@@ -93,20 +93,20 @@ class Draft:
         self.compacted = max(self.compacted, revision)
 
     def tidy(self, settings: StoreSettings) -> None:
-        """Decide to forget a little of what is over the limits of history; the drafted commits stay."""
-        count = self.revision - self.compacted
+        """Decide to forget a little of what is over the limits of history; the drafted commits stay.
+
+        It waits until one in a hundred is over, so that few groups have to do it.
+        """
         gone = (self._image.log[Revision(old)].size for old in range(self._image.compacted + 1, self.compacted + 1))
         held = self._image.log_bytes + self.bytes - sum(gone)
-        step = COMPACT_STEP + len(self.commits)
-        while (
-            step
-            and self.compacted < self._image.revision
-            and (count > settings.history or held > settings.history_bytes)
-        ):
+        count = self.revision - self.compacted
+        if count <= settings.history + settings.history // 100 and held <= settings.history_bytes:
+            return
+        last = min(self._image.revision, self.compacted + COMPACT_STEP + len(self.commits))
+        while self.compacted < last and (count > settings.history or held > settings.history_bytes):
             self.compacted = Revision(self.compacted + 1)
             held -= self._image.log[self.compacted].size
             count -= 1
-            step -= 1
 
     def garbage(self) -> list[tuple[Key, Revision]]:
         """What can be deleted with it; see `Image.garbage`."""

@@ -21,13 +21,23 @@ from atoll.kit.files import PRIVATE_FILE
 from atoll.model.names import Key
 from atoll.store.base import Revision
 from atoll.store.image import Commit, Image
-from atoll.store.rows import damaged, load, rows
+from atoll.store.rows import Row, damaged, load, rows
 from atoll.store.schema import PLACES, check, migrate
 
 CHECKPOINT_PAGES = 1000
 """Pages in the write-ahead log (4 MB) from which it is copied into the database."""
 WAL_BYTES = 16 << 20
 """Size to which a write-ahead log that grew in a burst is cut again."""
+
+ROWS = 500
+"""Rows of one INSERT. Every statement gives the interpreter away and waits to get it back, up to 5 ms each time when the
+loop is busy: so a group is one statement, not one a row."""
+FORGET = f"""
+DELETE FROM log WHERE id IN (
+    SELECT log.id FROM json_each(?) AS gone CROSS JOIN log
+    ON log.key = gone.value ->> 0
+    AND log.id BETWEEN (gone.value ->> 1) * {PLACES} AND (gone.value ->> 1) * {PLACES} + {PLACES - 1}
+)"""  # noqa: S608  numbers of ours only
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -102,10 +112,15 @@ class Journal:
             StorageFailed: the disk failed; nothing may be written any more.
         """
         connection = self.connection
+        inserts = tuple(rows(record.commits))
+        simple = len(inserts) <= ROWS and not record.granted and not record.ended and record.compacted is None
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            self._keep(connection, record)
-            connection.execute("COMMIT")
+            if simple:
+                _insert(connection, inserts)
+            else:
+                connection.execute("BEGIN IMMEDIATE")
+                self._keep(connection, record, inserts)
+                connection.execute("COMMIT")
         except (apsw.Error, StorageFailed) as error:
             failure = self._undo(connection, error)
             if isinstance(failure, StorageFailed):
@@ -153,20 +168,16 @@ class Journal:
         self.wal_pages = pages
         return apsw.SQLITE_OK
 
-    def _keep(self, connection: apsw.Connection, record: Record) -> None:
-        connection.executemany(
-            "INSERT INTO log (id, key, value, created, lease, sum) VALUES (?, ?, ?, ?, ?, ?)", rows(record.commits)
-        )
+    def _keep(self, connection: apsw.Connection, record: Record, inserts: Sequence[Row]) -> None:
+        for start in range(0, len(inserts), ROWS):
+            _insert(connection, inserts[start : start + ROWS])
         connection.executemany("INSERT INTO leases (id, ttl) VALUES (?, ?)", record.granted.items())
         connection.executemany("DELETE FROM leases WHERE id = ?", ((lease,) for lease in record.ended))
         if record.compacted is not None:
-            before = connection.total_changes()
-            connection.executemany(
-                "DELETE FROM log WHERE key = ? AND id BETWEEN ? AND ?",
-                ((key, revision * PLACES, (revision + 1) * PLACES - 1) for key, revision in record.garbage),
-            )
-            if connection.total_changes() - before != len(record.garbage):
-                raise damaged(self.path, "a version to be compacted is not found")
+            if record.garbage:
+                connection.execute(FORGET, (msgspec.json.encode(record.garbage).decode(),))
+                if connection.changes() != len(record.garbage):
+                    raise damaged(self.path, "a version to be compacted is not found")
             connection.execute("UPDATE state SET value = ? WHERE name = 'compacted'", (record.compacted,))
 
     def _undo(self, connection: apsw.Connection, error: Exception) -> StorageFull | StorageFailed:
@@ -179,6 +190,14 @@ class Journal:
             return error
         failure = translated(error, self.path)
         return failure if isinstance(failure, StorageFull) else StorageFailed(failure.detail, hint=failure.hint)
+
+
+def _insert(connection: apsw.Connection, inserts: Sequence[Row]) -> None:
+    places = ", ".join(("(?, ?, ?, ?, ?, ?)",) * len(inserts))
+    connection.execute(
+        f"INSERT INTO log (id, key, value, created, lease, sum) VALUES {places}",  # noqa: S608  only question marks
+        [column for row in inserts for column in row],
+    )
 
 
 def verify(connection: apsw.Connection) -> None:

@@ -56,7 +56,8 @@ class Deadlines:
     async def next(self) -> list[str]:
         """Wait until at least one lease is over; returns all that are, the earliest first."""
         while True:
-            await self._some.wait()
+            while not self._ends:  # one that was granted and revoked at once wakes us for nothing
+                await self._some.wait()
             now = self._clock.now()
             over = sorted((end, lease) for lease, (end, _) in self._ends.items() if end <= now)
             if over:

@@ -45,12 +45,16 @@ class FakeClock:
         end = self._now + seconds
         while self._sleepers and self._sleepers[0][0] <= end:
             moment, _, future = heapq.heappop(self._sleepers)
-            self._move_to(moment)
+            self._move_to(max(self._now, moment))
             if not future.done():
                 future.set_result(None)
             await settle()
         self._move_to(end)
         await settle()
+
+    def stall(self, seconds: float) -> None:
+        """Time passes in which nobody runs, as after a SIGSTOP or in a blocked loop; sleepers wake late, in `advance`."""
+        self._move_to(self._now + seconds)
 
     def _move_to(self, moment: float) -> None:
         self._wall += moment - self._now
