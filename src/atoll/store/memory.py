@@ -139,21 +139,21 @@ class MemoryStore:
     async def lapse(self) -> None:
         """End leases as their time is over, each with its keys in one commit. Runs as long as the store is open."""
         while self.failure is None and not self._closed:
-            for lease in await self._deadlines.next():
-                try:
-                    if await self._ask(partial(self._lapse, lease)):
-                        log.info("lease lapsed", lease=lease)
-                except (StorageFull, Overloaded) as refusal:
-                    log.warning("a lapsed lease cannot be ended yet", lease=lease, code=refusal.code)
-                    await self._clock.sleep(RETRY)
-                except StorageFailed:
-                    return
+            over = await self._deadlines.next()
+            try:
+                for lease in await self._ask(partial(self._lapse, over)):
+                    log.info("lease lapsed", lease=lease)
+            except (StorageFull, Overloaded) as refusal:
+                log.warning("lapsed leases cannot be ended yet", leases=len(over), code=refusal.code)
+                await self._clock.sleep(RETRY)
+            except StorageFailed:
+                return
 
-    def _lapse(self, lease: str, draft: Draft) -> bool:
-        if not self._deadlines.over(lease):
-            return False  # renewed while this request waited
-        draft.revoke(lease)
-        return True
+    def _lapse(self, leases: Sequence[str], draft: Draft) -> Sequence[str]:
+        over = [lease for lease in leases if self._deadlines.over(lease)]  # the others were renewed meanwhile
+        for lease in over:
+            draft.revoke(lease)
+        return over
 
     async def _ask(self, decide: Callable[[Draft], T]) -> T:
         if self.failure is not None:
