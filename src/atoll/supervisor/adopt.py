@@ -33,7 +33,7 @@ def survivors(places: Places) -> list[Child]:
             strays = child.end_marked(one.note.mark)
             log.info("not adopted", instance=one.note.instance, strays_ended=strays)
         if not record.proved(one):
-            places.record(one.note.instance).unlink(missing_ok=True)
+            record.clear(places, one.note.instance)
     return found
 
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -204,38 +205,42 @@ def _spawn(order: Order, places: Places) -> tuple[str, int, int]:
     arguments += [str(places.record(note.instance)), str(places.lock(note.instance)), str(log)]
     arguments += [str(limits.line_limit), str(limits.log_bytes), str(order.stop_signal), str(order.grace)]
     environment = {MARK: note.mark, **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}}
-    hear_order, give_order = os.pipe()
-    hear_reply, give_reply = os.pipe()
-    try:
+    with contextlib.ExitStack() as stack:
+        hear_order, give_order = _pipe(stack)
+        hear_reply, give_reply = _pipe(stack)
         keeper = os.posix_spawn(
             sys.executable,
             arguments,
             environment,
             file_actions=[
-                (os.POSIX_SPAWN_DUP2, hear_order, 0),
-                (os.POSIX_SPAWN_DUP2, give_reply, 1),
+                (os.POSIX_SPAWN_DUP2, hear_order.fileno(), 0),
+                (os.POSIX_SPAWN_DUP2, give_reply.fileno(), 1),
                 (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
             ],
             setsid=True,
         )
-        pidfd = os.pidfd_open(keeper)
-        for fd in (hear_order, give_reply):
-            os.close(fd)
-        hear_order = give_reply = -1
+        try:
+            pidfd = os.pidfd_open(keeper)
+        except OSError:
+            stack.close()  # without an order it leaves
+            os.waitpid(keeper, 0)
+            raise
+        hear_order.close()
+        give_reply.close()
         with contextlib.suppress(BrokenPipeError):
-            _write_all(give_order, _spoken(order))
-        os.close(give_order)
-        give_order = -1
+            give_order.write(_spoken(order))
+            give_order.close()
         ready, _, _ = select.select([hear_reply], [], [], START_LIMIT)
-        reply = os.read(hear_reply, 4096).decode() if ready else ""
+        reply = os.read(hear_reply.fileno(), 4096).decode() if ready else ""
         if not reply:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             end_marked(note.mark)
         return reply, keeper, pidfd
-    finally:
-        for fd in (hear_order, give_order, hear_reply, give_reply):
-            if fd >= 0:
-                os.close(fd)
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    hear, give = os.pipe()
+    return stack.enter_context(open(hear, "rb", buffering=0)), stack.enter_context(open(give, "wb"))  # noqa: PTH123
 
 
 def _spoken(order: Order) -> bytes:
@@ -245,9 +250,3 @@ def _spoken(order: Order) -> bytes:
     parts = [command.program, command.folder, str(len(command.arguments)), *command.arguments]
     parts += [f"{name}={value}" for name, value in environment.items()]
     return b"\0".join([msgspec.json.encode(order.note), *(os.fsencode(part) for part in parts), b"end"])
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

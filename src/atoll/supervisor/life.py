@@ -23,7 +23,7 @@ from atoll.model.registration import Registration
 from atoll.model.report import ChildReport, Phase
 from atoll.model.service import CheckKind, Restart, Run, Service
 from atoll.settings import Settings
-from atoll.supervisor import adopt, child, output, ports, probe, program
+from atoll.supervisor import adopt, child, output, ports, probe, program, record
 from atoll.supervisor.child import Child, Order
 from atoll.supervisor.ending import Ending, cause_of, with_last_line
 from atoll.supervisor.environment import environment_of
@@ -116,18 +116,22 @@ class Life:
         self._news.tell()
 
     @property
+    def _told_to_stop(self) -> bool:
+        return self._stop_cause is not None
+
+    @property
     def stopped(self) -> bool:
         """It was told to stop, and has."""
-        return self._stop_cause is not None and self.phase is Phase.EXITED
+        return self._told_to_stop and self.phase is Phase.EXITED
 
     @property
     def at_rest(self) -> bool:
         """It ended for good by itself; nothing is left to stop."""
-        return self._stop_cause is None and self.phase is Phase.EXITED
+        return not self._told_to_stop and self.phase is Phase.EXITED
 
     def forget(self) -> None:
         """Clear the record of an instance at rest."""
-        self._around.places.record(self.instance).unlink(missing_ok=True)
+        record.clear(self._around.places, self.instance)
 
     def seen(self) -> Seen:
         """As the tree sees it."""
@@ -165,16 +169,14 @@ class Life:
         try:
             while True:
                 begun = self._around.clock.now()
-                if self.child is None and self._stop_cause is None:
+                if self.child is None and not self._told_to_stop:
                     await self._start()
                 if self.child is not None:
                     await self._live(self.child, fresh=fresh)
-                if self._stop_cause is not None:
+                if self._told_to_stop:
                     break
-                if not await self._fell(self._around.clock.now() - begun):
-                    if self._stop_cause is None:
-                        return
-                    break
+                if not await self._fell(self._around.clock.now() - begun) and not self._told_to_stop:
+                    return
                 fresh = True
             await self._gone_for_good()
         finally:
@@ -245,7 +247,7 @@ class Life:
         async with owned(f"instance {self.instance}") as tasks:
             if await self._passes(running, fresh=fresh):
                 await self._serve(running, tasks, fresh=fresh)
-            if self._stop_cause is not None or not running.gone.is_set():
+            if self._told_to_stop or not running.gone.is_set():
                 await self._end(running)
 
     async def _passes(self, running: Child, *, fresh: bool) -> bool:
@@ -315,7 +317,7 @@ class Life:
         )
 
     def _goes_on(self, running: Child) -> bool:
-        return not running.gone.is_set() and self._stop_cause is None
+        return not running.gone.is_set() and not self._told_to_stop
 
     # Ending
 
@@ -378,7 +380,7 @@ class Life:
             self._placed = False
         if verdict.delay is None:
             return False
-        while self._stop_cause is None and (left := deadline - around.clock.now()) > 0:
+        while not self._told_to_stop and (left := deadline - around.clock.now()) > 0:
             await self._news.within(left)
         return True
 
@@ -400,7 +402,7 @@ class Life:
             await self._take_leave()
         if self._placed:
             await self._member.leave()
-        self._around.places.record(self.instance).unlink(missing_ok=True)
+        record.clear(self._around.places, self.instance)
         self._become(Phase.EXITED, self._stop_cause or "")
 
     def _become(self, phase: Phase, cause: str) -> None:

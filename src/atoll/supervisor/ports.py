@@ -26,8 +26,8 @@ LOWEST = 20_000
 REST = 120.0
 """Seconds a port rests before another instance gets it: longer than TIME_WAIT (60 s) and any stop grace in use."""
 TRIES = 200
-_NOT_TAKEN = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EACCES})
-"""No IPv6 here; or a privileged port, which says nothing of who listens."""
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Nothing can be said. Other errors (no IPv6 here, a privileged port) do not mean that somebody listens."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,11 @@ def require(port: int) -> None:
 
 
 def free(port: int, *, again: bool = False) -> bool:
-    """Whether one can listen on `port` on every address; `again`: connections that just closed do not matter."""
+    """Whether one can listen on `port` on every address; `again`: connections that just closed do not matter.
+
+    Raises:
+        OSError: no descriptors or memory left to try it.
+    """
     for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104
         try:
             with socket.socket(family, socket.SOCK_STREAM) as tried:
@@ -102,8 +106,10 @@ def free(port: int, *, again: bool = False) -> bool:
                     tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 tried.bind((address, port))
         except OSError as error:
-            if error.errno not in _NOT_TAKEN:
+            if error.errno == errno.EADDRINUSE:
                 return False
+            if error.errno in _EXHAUSTED:
+                raise
     return True
 
 

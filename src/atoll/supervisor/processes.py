@@ -56,7 +56,11 @@ def process(pid: int) -> Process | None:
 
 def table() -> dict[int, Process]:
     """Every process that can be seen; blocking, some milliseconds for hundreds of them."""
-    found = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - names, not paths
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208 - names, not paths
+    except OSError:  # no descriptor left: nothing can be seen now
+        return {}
+    found = (process(int(name)) for name in names if name.isdigit())
     return {one.pid: one for one in found if one is not None}
 
 
@@ -97,4 +101,7 @@ def bears(pid: int, mark: str) -> bool:
 
 def boot_id() -> str:
     """Names this boot of this machine: pids and start times of another one mean nothing."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

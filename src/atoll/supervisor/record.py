@@ -124,6 +124,12 @@ def proved(record: Record) -> bool:
     return now is not None and not now.zombie and now.start == start and processes.bears(pid, record.note.mark)
 
 
+def clear(places: Places, instance: InstanceId) -> None:
+    """The instance is gone for good."""
+    with contextlib.suppress(OSError):
+        places.record(instance).unlink(missing_ok=True)
+
+
 def counters(places: Places, instance: InstanceId) -> tuple[int, int]:
     """Lines (cut, dropped) of the present or last run."""
     with contextlib.suppress(OSError, ValueError, IndexError):
