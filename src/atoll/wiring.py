@@ -1,1 +1,0 @@
-"""Builds a process out of parts: the only module that knows everybody."""
