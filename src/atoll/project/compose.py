@@ -22,7 +22,9 @@ HANDLED = frozenset(
 )  # fmt: skip
 """Keys that are used, or that say only how a container is made."""
 CHECK_TIMES = ("interval", "timeout", "retries", "start_period")
-_PORT = re.compile(r"(?:(?P<host>[0-9.]+|\[[0-9a-fA-F:]+\]):)?(?:(?P<published>[0-9]*):)?(?P<target>[0-9]+)(?:/tcp)?")
+_PORT = re.compile(
+    r"(?:(?P<host>[0-9]+(?:[.][0-9]+){3}|\[[0-9a-fA-F:]+\]):)?(?:(?P<published>[0-9]*):)?(?P<target>[0-9]+)(?:/tcp)?"
+)
 _URL = re.compile(
     r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::\S+?)?(?P<path>/[^\s\"'|;]*)?(?=[\s\"'|;]|$)"
 )
@@ -39,6 +41,8 @@ class Converted:
     warnings: list[Finding] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     external: list[str] = field(default_factory=list)
+    nothing: bool = False
+    """No service is a process; a finding says so."""
     images: dict[str, str] = field(default_factory=dict)
     """Services that run as a process although compose would run them in this image."""
 
@@ -95,6 +99,7 @@ class _Compose:
             made = self._service(folded, service) if isinstance(service, Mapping) else service
             entries[folded] = (label, made)
         if services.entries and not entries:
+            self._made.nothing = True
             message = "no service of this file is a process: all are images"
             hint = "give one a `build` and a `command`, or write an atoll.yaml"
             self._say(self._made.findings, Code.MISSING_KEY, message, services.place, hint)

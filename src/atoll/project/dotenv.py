@@ -87,7 +87,7 @@ class _Reader:
 
     def _filled(self, raw: str) -> str:
         expansion = expand(raw, {**self._values, **self._environ})
-        for problem in (*expansion.problems, *expansion.later):
+        for problem in (*expansion.problems, *expansion.missing, *expansion.later):
             self._say(problem, "write $$ for one $")
         return expansion.text
 

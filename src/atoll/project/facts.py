@@ -39,6 +39,8 @@ NEEDS_COMMAND = (
     "stop_signal",
 )  # fmt: skip
 """Keys that say how a service is run, and so mean nothing without a command."""
+UNUSABLE = ("?",)
+"""Stands for a command of which a finding was made."""
 SHELL_WORDS = frozenset({"&&", "||", "|", ";", "&", "<", ">", ">>", "<<", "2>&1", "2>", "&>"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
 
@@ -52,6 +54,8 @@ class Facts:
     routes: list[Route] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)
     """Route name → its index in the file."""
+    vague: set[str] = field(default_factory=set)
+    """Routes of which something was taken out, so that two of them may look alike."""
     off: set[str] = field(default_factory=set)
     """Services whose profiles are not on."""
     findings: list[Finding] = field(default_factory=list)
@@ -169,7 +173,7 @@ class _Service:
         port = self._environment.get("PORT")
         if port is not None and self._said.port is not None:
             del self._environment["PORT"]
-            if port != str(self._said.port):
+            if "PORT" in self._said.environment and port != str(self._said.port):
                 self._facts.warnings.append(
                     Finding(
                         code=Code.IGNORED,
@@ -215,10 +219,10 @@ class _Service:
         except ValueError as error:
             reason = str(error).lower()
             self._say(Code.INVALID_VALUE, f"`command` cannot be split into arguments: {reason}", "command")
-            return ("",)
+            return UNUSABLE
         if not words:
             self._say(Code.INVALID_VALUE, "`command` is empty once its variables are filled in", "command")
-            return ("",)
+            return UNUSABLE
         self._no_shell(text, words)
         return words
 
@@ -227,7 +231,7 @@ class _Service:
         findings, warnings = tell(expansion, (*self._here, "command"))
         self._facts.findings += findings
         self._facts.warnings += warnings
-        return expansion.text or ("?" if findings else "")
+        return expansion.text
 
     def _own(self, name: str) -> str | None:
         """The value of a variable that an instance has of its own, or `set` when it is known only at its start."""
@@ -301,6 +305,9 @@ def _add_route(said: schema.Route, index: int, facts: Facts, around: Surrounding
     if shares is None:
         return
     name = said.name if said.name is not None else _route_name(shares[0].service, match)
+    if not around.complete(here):
+        name = name if said.name is not None else f"{name[:50]}-item-{index + 1}"
+        facts.vague.add(name)
     if name in facts.positions:
         message = f"two routes are called `{scrub(name)}`"
         hint = "" if said.name is not None else "give this one a name"

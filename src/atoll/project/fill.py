@@ -42,7 +42,7 @@ class _Filler:
         findings, warnings = tell(expansion, path)
         self.findings += [self._at(finding, node.place) for finding in findings]
         self.warnings += [self._at(warning, node.place) for warning in warnings]
-        if expansion.problems or expansion.later:
+        if findings:
             return node
         return Scalar(expansion.text, node.place, plain=False, filled=expansion.filled)
 
@@ -65,6 +65,7 @@ def tell(expansion: Expansion, path: Path) -> tuple[list[Finding], list[Finding]
         Finding(code=Code.INTERPOLATION, message=problem, path=path, hint="write $$ for one $")
         for problem in expansion.problems
     ]
+    findings += [Finding(code=Code.INTERPOLATION, message=said, path=path) for said in expansion.missing]
     findings += [
         Finding(
             code=Code.NOT_SUPPORTED,

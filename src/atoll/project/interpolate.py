@@ -30,12 +30,14 @@ class Expansion:
     filled: bool = False
     unset: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """Refusals for want of a required variable."""
     later: list[str] = field(default_factory=list)
     """References such as `${secret:…}` that this version does not know."""
 
 
 class _Refused(Exception):
-    """The text cannot be filled; the argument says why."""
+    """The text cannot be filled; says why."""
 
 
 def expand(text: str, values: Mapping[str, str], *, own: Callable[[str], str | None] | None = None) -> Expansion:
@@ -128,7 +130,8 @@ class _Filler:
         if operator.endswith("-"):
             return self.fill(word, depth + 1)
         said = self.fill(word, depth + 1)
-        raise _Refused(f"variable `{name}` is required" + (f": {scrub(said, limit=200)}" if said else ""))
+        self._result.missing.append(f"variable `{name}` is required" + (f": {scrub(said, limit=200)}" if said else ""))
+        return ""
 
 
 def _closing(text: str, position: int) -> int:

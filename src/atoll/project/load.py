@@ -84,8 +84,7 @@ def load_project(
     environment_file = functools.partial(_text, limit=ENV_FILE_LIMIT)
     reading = _Reading(source.name, text, folder, environ, environment_file)
     loaded = reading.load(profiles, str(source.absolute()), machine=machine)
-    if reading.findings:
-        raise invalid(sorted(reading.findings, key=_order), what=source.name)
+    reading.refuse()
     return loaded
 
 
@@ -105,8 +104,7 @@ def parse_project(
     """
     reading = _Reading(file, text, folder, environ, read)
     loaded = reading.load(profiles, str(folder / file), machine=False)
-    if reading.findings:
-        raise invalid(sorted(reading.findings, key=_order), what=file)
+    reading.refuse()
     return loaded
 
 
@@ -129,8 +127,19 @@ def find_file(path: File) -> File:
     raise invalid([finding], what=str(path))
 
 
-def _order(finding: Finding) -> tuple[bool, int, int, str]:
-    return finding.line == 0, finding.line, finding.column, finding.message
+def _at(finding: Finding) -> tuple[str, int, int]:
+    return finding.file, finding.line, finding.column
+
+
+def _rank(finding: Finding) -> int:
+    """0: what could not be read at all, 2: what this machine makes of it, 1: all else."""
+    if finding.code in {Code.INTERPOLATION, Code.NOT_SUPPORTED}:
+        return 0
+    return 2 if finding.code in {Code.PROGRAM_MISSING, Code.PROGRAM_UNUSABLE, Code.INTERPRETER} else 1
+
+
+def _order(finding: Finding) -> tuple[str, bool, int, int, str]:
+    return finding.file, finding.line == 0, finding.line, finding.column, finding.message
 
 
 def _read(path: File, limit: int, file: str) -> str:
@@ -188,6 +197,15 @@ class _Reading:
         self._compose: Converted | None = None
         self._procfile = file.startswith("Procfile")
 
+    def refuse(self) -> None:
+        """Raise ProjectInvalid if anything is wrong; of cause and consequence at one place, the cause is told."""
+        first: dict[tuple[str, int, int], int] = {}
+        for finding in self.findings:
+            first[_at(finding)] = min(_rank(finding), first.get(_at(finding), _rank(finding)))
+        told = [f for f in dict.fromkeys(self.findings) if not f.line or _rank(f) == first[_at(f)]]
+        if told:
+            raise invalid(sorted(told, key=lambda f: (f.file != self._file, _order(f))), what=self._file)
+
     def load(self, profiles: Sequence[str] | None, path: str, *, machine: bool) -> Loaded:
         nothing = Loaded(project=Project(name=""), file=path, folder=str(self._folder))
         try:
@@ -215,7 +233,7 @@ class _Reading:
         if whole and not root.gateway.routes:
             facts.routes += self._default_route(facts)
         listener = self._listener(root, document)
-        self._judge(facts, document, around, known, root, machine=machine)
+        self._judge(facts, document, known, root, machine=machine)
         self._reserved(facts, document, listener)
         self._unknown_profiles(root, on)
         return Loaded(
@@ -244,6 +262,8 @@ class _Reading:
             document = self._compose.document
             self.findings += self._compose.findings
             self._warnings += self._compose.warnings
+            if self._compose.nothing:
+                raise invalid(self._compose.findings, what=self._file)
         return document, values
 
     def _dotenv(self) -> Mapping[str, str]:
@@ -263,7 +283,6 @@ class _Reading:
         self,
         facts: Facts,
         document: Document,
-        around: Surroundings,
         known: frozenset[str],
         root: schema.Root,
         *,
@@ -271,13 +290,12 @@ class _Reading:
     ) -> None:
         """Everything that the facts say about each other and, with `machine`, about this machine."""
         project = facts.project()
-        found = [*facts.findings, *problems(project, {}, off=facts.off, also=known - set(facts.services) - facts.off)]
+        also = known - set(facts.services) - facts.off
+        found = [*facts.findings, *problems(project, {}, off=facts.off, also=also, vague=facts.vague)]
         if machine:
             found += (self._in_image(finding) for finding in check_environment(project, self._environ))
         for finding in found:
             path = _in_file(finding.path, facts, root)
-            if finding.code is Code.SAME_MATCH and not around.complete(path[:3]):
-                continue  # what is left of a route whose match was wrong may look like another
             self.findings.append(document.locate(msgspec.structs.replace(finding, path=path)))
         self._warnings += (document.locate(warning) for warning in facts.warnings)
 

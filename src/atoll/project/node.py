@@ -169,7 +169,8 @@ def place_of(root: Node, path: Path) -> Place:
 
 def _step(node: Node, step: str | int) -> tuple[Scalar | None, Node] | None:
     if isinstance(node, Mapping):
-        return node.entries.get(str(step))
+        found = node.entries.get(str(step))
+        return found or next((entry for key, entry in node.entries.items() if key.lower() == step), None)
     if isinstance(node, Scalar):
         return None
     if isinstance(step, int):

@@ -150,7 +150,7 @@ def _step(key: Key, before: Fact | None, after: Fact | None) -> Step:
     new = dict(_leaves(after))
     if before is None:
         usual = dict(_leaves(_bare(after)))
-        said = (path for path, value in new.items() if value is not None and usual.get(path) != value)
+        said = (path for path, value in new.items() if usual.get(path) != value)
         return Step(Verb.CREATE, key, tuple(FieldChange(path, None, new[path]) for path in said if path not in _UNSAID))
     old = dict(_leaves(before))
     differing = (path for path in dict.fromkeys((*new, *old)) if old.get(path) != new.get(path))

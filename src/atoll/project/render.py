@@ -33,7 +33,8 @@ def _step(step: Step) -> list[str]:
     for field in step.fields:
         path = scrub(field.path.removeprefix("run."))
         if step.verb is Verb.CREATE:
-            lines.append(f"  {sign} {path}: {_value(field, field.after)}")
+            value = "none" if field.after is None else _value(field, field.after)
+            lines.append(f"  {sign} {path}: {value}")
         else:
             lines.append(f"  {sign} {path}: {_value(field, field.before)} → {_value(field, field.after)}")
     return lines

@@ -37,6 +37,7 @@ class Shape:
 def read_shape(document: Document) -> Shape:
     """The shape of `document`: its sound part, and every finding."""
     shape = Shape(document)
+    removed: set[Path] = set()
     for _ in range(PASSES):
         document = shape.document
         try:
@@ -44,8 +45,13 @@ def read_shape(document: Document) -> Shape:
             return shape
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
-        shape.findings += [_finding(document, detail) for detail in details]
-        faults = [_fault(detail) for detail in details]
+        shape.findings += [
+            _finding(document, detail)
+            for detail in details
+            if not any(fault[: len(detail["loc"])] == detail["loc"] for fault in removed)
+        ]
+        faults = [_fault(document, detail) for detail in details]
+        removed.update(faults)
         if () in faults:
             break
         shape.damaged |= {place_of(document.root, item_of(fault)) for fault in faults}
@@ -60,10 +66,20 @@ def item_of(path: Path) -> Path:
     return path[:3] if path[:1] == ("gateway",) else path[:2]
 
 
-def _fault(detail: ErrorDetails) -> Path:
-    """What must be taken out: the value at fault, or, where a key is missing, whatever misses it."""
+def _fault(document: Document, detail: ErrorDetails) -> Path:
+    """What must be taken out: the value at fault as it was written, or, where a key is missing, whatever misses it."""
     path = tuple(step for step in detail["loc"] if step != KEY)
-    return path[:-1] if detail["type"] == "missing" else path
+    if detail["type"] == "missing":
+        path = path[:-1]
+    node: Node = document.root
+    for depth, step in enumerate(path):
+        if isinstance(node, Mapping) and step in node.entries:
+            node = node.entries[str(step)][1]
+        elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+        else:
+            return path[:depth]
+    return path
 
 
 def _without(node: Node, faults: Iterable[Path], here: Path = ()) -> Node:

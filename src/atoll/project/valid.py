@@ -49,8 +49,12 @@ def problems(
     *,
     off: Collection[str] = (),
     also: Collection[str] = (),
+    vague: Collection[str] = (),
 ) -> Iterator[Finding]:
-    """Everything wrong with `project`. `off`: services whose profiles are not on. `also`: names that are not unknown."""
+    """Everything wrong with `project`.
+
+    `off`: services whose profiles are not on. `also`: names that are not unknown. `vague`: routes not to be compared.
+    """
     yield from _word(names.service_name, project.name, ("name",), "name")
     if project.name in RESERVED:
         yield Finding(code=Code.INVALID_VALUE, message=f"`{project.name}` cannot name a project", path=("name",))
@@ -70,7 +74,7 @@ def problems(
             for finding in check_route(route, services)
             if not (finding.code is Code.UNKNOWN_REFERENCE and _named(finding, route) in also)
         )
-    for earlier, later in check_matches(project.routes):
+    for earlier, later in check_matches(route for route in project.routes if route.name not in vague):
         yield Finding(
             code=Code.SAME_MATCH,
             message=f"routes `{earlier.name}` and `{later.name}` match the same requests: {describe(later.match)}",

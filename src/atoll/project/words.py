@@ -200,8 +200,10 @@ def environment() -> BeforeValidator:
     """A map, or a list of `NAME=value`."""
 
     def check(raw: Any) -> Any:
-        if not isinstance(raw, list):
+        if isinstance(raw, dict):
             return raw
+        if not isinstance(raw, list):
+            raise _wrong("should be a map, or a list of NAME=value")
         pairs: dict[str, str | None] = {}
         for item in raw:
             if not isinstance(item, str):
@@ -233,6 +235,8 @@ def shorthand(service: Any) -> BeforeValidator:
             return {"command": raw}
         if raw is None or raw == {}:
             raise _invalid("should say how the service runs", "give it a command")
+        if not isinstance(raw, dict):
+            raise _wrong("should be a map, or the command as text")
         return raw
 
     return BeforeValidator(check, json_schema_input_type=str | service)

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from atoll.errors import ProjectInvalid
+from atoll.project.finding import Code, findings_of
+from atoll.project.load import FILE_LIMIT, NAMES, Loaded, load_project, parse_project
+from atoll.project.yaml import NODE_LIMIT
+
+ONE = "services: {orders: sh -c 'sleep 1'}\n"
+ENVIRON = {"PATH": os.defpath}
+
+
+def refused(path: Path, **options: object) -> list[tuple[Code, str]]:
+    with pytest.raises(ProjectInvalid) as refusal:
+        load_project(path, ENVIRON, **options)  # type: ignore[arg-type]
+    return [(finding.code, finding.message) for finding in findings_of(refusal.value)]
+
+
+def parsed(text: str, file: str = "atoll.yaml") -> Loaded:
+    def read(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    return parse_project(text, file, Path("/srv/demo"), ENVIRON, read=read)
+
+
+def test_a_folder_means_its_first_known_file(tmp_path: Path) -> None:
+    for name in reversed(NAMES):
+        (tmp_path / name).write_text("web: sh\n" if name == "Procfile" else f"name: p{NAMES.index(name)}\n{ONE}")
+        if not name.startswith("atoll") and name != "Procfile":
+            (tmp_path / name).write_text(f"name: p{NAMES.index(name)}\nservices: {{a: {{build: ., command: sh}}}}\n")
+        assert load_project(tmp_path, ENVIRON).file == str(tmp_path / name)
+
+
+def test_a_folder_without_a_project_says_what_to_write(tmp_path: Path) -> None:
+    assert refused(tmp_path) == [(Code.NO_FILE, f"no project file in {tmp_path}")]
+
+
+def test_a_project_without_a_name_is_called_as_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "My Shop_2"
+    folder.mkdir()
+    (folder / "atoll.yaml").write_text(ONE)
+    assert load_project(folder, ENVIRON).project.name == "my-shop-2"
+
+
+@pytest.mark.parametrize("name", ["7-up", "___", "é"])
+def test_a_folder_whose_name_is_no_label_still_gives_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "atoll.yaml").write_text(ONE)
+    assert load_project(tmp_path / name, ENVIRON).project.name.startswith("project")
+
+
+def test_a_file_that_cannot_be_read_is_said_with_the_reason(tmp_path: Path) -> None:
+    missing, binary, large = tmp_path / "atoll.yaml", tmp_path / "b.yaml", tmp_path / "c.yaml"
+    binary.write_bytes(b"name: \xff\n")
+    large.write_bytes(b"#" * (FILE_LIMIT + 1))
+    assert refused(missing)[0] == (Code.UNREADABLE, "atoll.yaml cannot be read: No such file or directory")
+    assert refused(binary)[0][0] == Code.UNREADABLE
+    assert refused(large)[0][0] == Code.TOO_LARGE
+
+
+def test_a_pipe_in_place_of_a_file_does_not_make_us_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "atoll.yaml")
+    assert refused(tmp_path) == [(Code.UNREADABLE, "atoll.yaml cannot be read: it is not a file")]
+
+
+def test_shape_references_and_this_machine_are_told_together(tmp_path: Path) -> None:
+    (tmp_path / "atoll.yaml").write_text(
+        "services:\n"
+        "  a: {command: sh, replcas: 2}\n"
+        "  b: {command: sh, depends_on: [c]}\n"
+        "  d: {command: no-such-program-here}\n"
+        "  e: {command: sh, working_dir: nowhere, env_file: none.env}\n"
+    )
+    assert [code for code, _ in refused(tmp_path)] == [
+        Code.UNKNOWN_KEY,
+        Code.UNKNOWN_REFERENCE,
+        Code.PROGRAM_MISSING,
+        Code.FOLDER_MISSING,
+        Code.ENV_FILE,
+    ]
+    assert Code.PROGRAM_MISSING not in [code for code, _ in refused(tmp_path, machine=False)]
+
+
+def test_the_error_is_problem_json_with_every_finding_placed(tmp_path: Path) -> None:
+    (tmp_path / "atoll.yaml").write_text("services:\n  a: {command: sh, replcas: 2}\n")
+    with pytest.raises(ProjectInvalid) as refusal:
+        load_project(tmp_path, ENVIRON)
+    problem = msgspec.json.decode(msgspec.json.encode(refusal.value.problem()))
+    assert (problem["code"], problem["detail"], problem["count"]) == (
+        "project-invalid",
+        "1 problem in atoll.yaml",
+        1,
+    )
+    [said] = problem["errors"]
+    assert (said["code"], said["file"], said["line"], said["column"]) == ("AT101", "atoll.yaml", 2, 20)
+    assert (said["suggestion"], said["path"]) == ("replicas", ["services", "a", "replcas"])
+    assert findings_of(ProjectInvalid("again", errors=problem["errors"])) == findings_of(refusal.value)
+
+
+def test_a_dotenv_beside_the_file_fills_variables_and_the_environment_wins(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=file\nPATH=nowhere\n")
+    (tmp_path / "atoll.yaml").write_text("services: {a: {command: sh, environment: {X: $A, P: $PATH}}}\n")
+    run = load_project(tmp_path, ENVIRON).project.services[0].run
+    assert run is not None
+    assert run.environment == {"X": "file", "P": os.defpath}
+
+
+def test_a_compose_program_that_lives_in_an_image_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: redis, command: no-such-program-here}}\n")
+    with pytest.raises(ProjectInvalid) as refusal:
+        load_project(tmp_path, ENVIRON)
+    [finding] = findings_of(refusal.value)
+    assert "image redis" in finding.hint
+    assert "external: true" in finding.hint
+
+
+def test_more_problems_than_can_be_told_are_counted() -> None:
+    text = "services: {a: ./a}\n" + "".join(f"zz{index}: 1\n" for index in range(300))
+    with pytest.raises(ProjectInvalid) as refusal:
+        parsed(text)
+    assert refusal.value.fields["count"] == 300
+    assert len(findings_of(refusal.value)) == 100
+
+
+def test_a_thousand_services_load_in_seconds() -> None:
+    text = "services:\n" + "".join(
+        f"  s{index}: {{command: ./run --port $PORT, depends_on: [s{max(0, index - 1)}]}}\n" for index in range(1, 1000)
+    )
+    routes = "".join(f"  - {{match: {{path_prefix: /p{index}}}, service: s{index}}}\n" for index in range(1, 1000))
+    text += "  s0: ./run\ngateway:\n  routes:\n" + routes
+    started = time.perf_counter()
+    loaded = parsed(text)
+    assert (len(loaded.project.services), len(loaded.project.routes)) == (1000, 999)
+    assert time.perf_counter() - started < 15
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 20000,
+        "{a: " * 20000,
+        "- " * 20000,
+        "? " * 20000,
+        "a: &a [*a]\n",
+        "a: " + "&b " * 5000,
+        "!" * 20000,
+        "%" * 20000,
+        "\0",
+    ],
+)
+def test_a_file_made_to_exhaust_the_reader_is_refused_at_once(text: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(ProjectInvalid):
+        parsed(text)
+    assert time.perf_counter() - started < 5
+
+
+def test_aliases_are_counted_as_often_as_they_are_used() -> None:
+    text = "services: {a: ./a}\nx: &x [" + "1," * 999 + "]\ny: [" + "*x," * (NODE_LIMIT // 999) + "]\n"
+    with pytest.raises(ProjectInvalid) as refusal:
+        parsed(text)
+    assert findings_of(refusal.value)[0].code == Code.TOO_LARGE
+
+
+def test_the_demo_shop_loads_and_its_five_services_have_routes() -> None:
+    folder = Path(__file__).parents[3] / "examples" / "shop"
+    loaded = load_project(folder, ENVIRON, machine=False)
+    assert {service.name for service in loaded.project.services} == {
+        "storefront",
+        "catalog",
+        "orders",
+        "payments",
+        "recommendations",
+    }
+    assert {route.shares[0].service for route in loaded.project.routes} == {s.name for s in loaded.project.services}
+    assert loaded.warnings == ()
