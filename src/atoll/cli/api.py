@@ -16,10 +16,10 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from atoll.cli.place import Place
-from atoll.cli.problem import error_of
 from atoll.errors import AtollError, Unreachable
 from atoll.kit.clock import Clock
 from atoll.kit.text import scrub
+from atoll.sdk.problem import error_of
 
 T = TypeVar("T")
 Query = Mapping[str, object] | Sequence[tuple[str, object]]
@@ -192,13 +192,7 @@ class Api:
 
     def _refuse(self, answer: http.client.HTTPResponse, content: bytes) -> NoReturn:
         """Raise what a status outside 2xx means."""
-        try:
-            document = msgspec.json.decode(content)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict) or not {"code", "title", "detail"} & document.keys():
-            self._odd(f"answered {answer.status}, not as atoll does")
-        raise error_of(document, answer.status)
+        raise error_of(answer.status, content)
 
 
 def _connect(place: Place, clock: Clock, deadline: float) -> _Deadlined:

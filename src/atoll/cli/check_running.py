@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import psutil
@@ -10,11 +11,12 @@ from atoll.cli import nodefile
 from atoll.cli.api import Api
 from atoll.cli.check import Finding, Verdict
 from atoll.cli.facts import V1, nodes
+from atoll.cli.leftovers import left_behind
 from atoll.errors import AtollError
 from atoll.gateway.ports import Listener, listeners
 from atoll.model.answers import Status
 from atoll.settings import Settings
-from atoll.supervisor import record
+from atoll.wiring.mesh import settled
 
 _ANYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound
 REPORT_AGE = 10.0
@@ -25,10 +27,13 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
     """The platform's own ports: free, ours, or taken (by whom)."""
     present = listeners()
     ours = family(settings)
+    gateway = settled(settings, (), os.environ).gateway if (settings.state / "mesh.json").exists() else settings.gateway
+    node = nodefile.read(settings)
+    host, _, shown = (node.parts.get("gateway", "") if node is not None else "").rpartition("/")[2].rpartition(":")
     wanted = {
         "api": (settings.api.host, settings.api.port),
-        "gateway": (settings.gateway.host, settings.gateway.port),
-        "mesh": ("127.0.0.1", settings.gateway.mesh_port),
+        "gateway": (host.strip("[]"), int(shown)) if shown.isdigit() else (gateway.host, gateway.port),
+        "mesh": ("127.0.0.1", gateway.mesh_port),
     }
     for name, (host, port) in wanted.items():
         holders = [found for found in present if found.port == port and (found.host == host or found.host in _ANYWHERE)]
@@ -123,10 +128,9 @@ def check_platform(settings: Settings | None, api: Api | None) -> Iterator[Findi
 
 
 def check_dangling(settings: Settings) -> Iterator[Finding]:
-    """Children that an earlier node left behind and nobody looks after now."""
+    """What an earlier node left behind and nobody looks after now."""
     node = nodefile.read(settings)
-    places = record.Places(settings.run / "children", settings.logs)
-    left = [found for found in record.read_all(places) if record.proved(found)]
+    left = left_behind(settings, ("children", "platform"))
     if node is None and left:
         named = ", ".join(
             f"{found.note.instance} (pid {found.child[0] if found.child else '?'})" for found in left[:10]

@@ -28,10 +28,12 @@ class Console:
         self,
         screen: Screen,
         *,
+        on_part: Callable[[str, str], None] | None = None,
         on_ready: Callable[[float], None] | None = None,
         on_failed: Callable[[str, str], None] | None = None,
     ) -> None:
         self._screen = screen
+        self._on_part = on_part
         self._on_ready = on_ready
         self._on_failed = on_failed
         self._waiting: deque[Callable[[], None]] = deque()
@@ -48,6 +50,8 @@ class Console:
 
     def part_ready(self, name: str, seconds: float, where: str = "") -> None:
         """It runs, after so many seconds, at `where`."""
+        if self._on_part is not None:
+            self._on_part(name, where)
         self._tell(lambda: self._screen.part_ready(name, seconds, where))
 
     def part_failed(self, name: str, cause: str) -> None:

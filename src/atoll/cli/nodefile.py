@@ -24,6 +24,8 @@ class NodeFile(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     """Start time of the process (wall seconds), so that a reused pid is not taken for it."""
     version: str = __version__
+    parts: dict[str, str] = {}
+    """Parts of the platform that run, and where: `gateway` → `http://127.0.0.1:8080`."""
     ready: float | None = None
     """Seconds after which everything passed for the first time; None: not yet."""
     failed: dict[str, str] = {}
@@ -67,6 +69,11 @@ class NodeClaim:
                 hint="`atoll ps` shows it, `atoll apply` brings it up to date, `atoll down` stops it",
                 pid=holder,
             ) from None
+        self._write()
+
+    def part(self, name: str, where: str) -> None:
+        """A part of the platform runs."""
+        self._file = msgspec.structs.replace(self._file, parts={**self._file.parts, name: where})
         self._write()
 
     def ready(self, seconds: float) -> None:

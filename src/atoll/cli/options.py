@@ -116,11 +116,13 @@ def unknown(ctx: click.Context, word: str, known: Sequence[str]) -> click.UsageE
     return click.UsageError(said, ctx)
 
 
-def command(name: str, *, reads: bool = False, **more: Any) -> Callable[[Callable[..., Any]], AtollCommand]:
+def command(
+    name: str, *, cls: type[AtollCommand] = AtollCommand, reads: bool = False, **more: Any
+) -> Callable[[Callable[..., Any]], AtollCommand]:
     """Declare a command; its function gets the Invocation first."""
 
     def declare(function: Callable[..., Any]) -> AtollCommand:
-        made = click.command(name, cls=AtollCommand, reads=reads, **more)(_pass_invocation(function))
+        made = click.command(name, cls=cls, reads=reads, **more)(_pass_invocation(function))
         assert isinstance(made, AtollCommand)
         return made
 

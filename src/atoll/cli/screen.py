@@ -10,13 +10,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from atoll.cli.prefix import Prefixer
 from atoll.cli.show import cut
 from atoll.cli.talk import plain
 from atoll.cli.tint import service_tint, tint
 from atoll.kit.text import scrub
 
-PREFIX_LIMIT = 32
-"""Columns that instance names are padded to at most."""
 ERASE = "\r\x1b[2K"
 
 
@@ -36,7 +35,6 @@ class Screen:
         self._out = out
         self._err = err
         self._live = live
-        self._color_out = color_out
         self._color = color_err
         self._quiet = quiet
         self._pending: dict[str, None] = {}
@@ -44,7 +42,7 @@ class Screen:
         self._stopping: dict[str, int] | None = None
         self._ready = False
         self._status = ""
-        self._prefix = 0
+        self._prefixer = Prefixer(color=color_out)
 
     def head(self, version: str, project: str, file: str) -> None:
         """The first line."""
@@ -86,12 +84,8 @@ class Screen:
 
     def line(self, service: str, instance: str, text: str) -> None:
         """A line that an instance printed."""
-        label = instance if instance.startswith(service) else f"{service}/{instance}"
-        label = scrub(label, limit=64)
-        self._prefix = max(self._prefix, min(len(label), PREFIX_LIMIT))
         self._erase()
-        prefix = service_tint(f"{label:<{self._prefix}} |", service, on=self._color_out)
-        self._write(self._out, f"{prefix} {scrub(text, limit=16384)}\n")
+        self._write(self._out, self._prefixer.line(service, instance, text) + "\n")
         self._draw()
 
     def note(self, text: str) -> None:

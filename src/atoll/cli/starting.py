@@ -9,16 +9,14 @@ from typing import Any
 from atoll.cli import nodefile
 from atoll.cli.api import Api
 from atoll.cli.detach import Detached
-from atoll.cli.facts import V1, children, nodes, servers, snapshot
+from atoll.cli.facts import children, nodes, servers, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.nodefile import NodeFile
 from atoll.cli.place import Place, token_of
 from atoll.cli.readiness import Readiness, readiness
 from atoll.cli.screen import Screen
 from atoll.errors import AtollError, NotReady
-from atoll.model.answers import Status
 from atoll.model.keys import INSTANCES, SERVICES
-from atoll.model.report import GatewayReport
 from atoll.settings import Settings
 
 LOOK = 0.05
@@ -26,6 +24,8 @@ LOOK = 0.05
 LOOK_SERVICES = 0.3
 """Seconds between two looks at the services: they cost the control plane something."""
 
+PARTS = frozenset({"control plane", "gateway"})
+"""What must run before the platform counts as up; the node calls its parts so."""
 SECOND_CHANCE = 10.0
 """Seconds a service that failed to start has to come up after all before `--wait` gives up on it."""
 
@@ -56,7 +56,7 @@ def await_node(
     )
     try:
         screen.part_begins("platform")
-        gateway: GatewayReport | None = None
+        up = False
         looked = began
         failing: float | None = None
         while True:
@@ -64,17 +64,17 @@ def await_node(
                 raise _ended(child)
             node = nodefile.read(settings)
             if node is not None and node.pid == child.pid:
-                gateway = gateway or _up(settings, invocation)
-                if gateway is not None and (not wait or node.ready is not None):
+                up = up or node.parts.keys() >= PARTS
+                if up and (not wait or node.ready is not None):
                     break
                 failing = failing or (clock.now() if node.failed else None)
                 if wait and failing is not None and clock.now() - failing >= SECOND_CHANCE:
                     raise _failed(node)
-            if wait and gateway is not None and clock.now() - looked >= LOOK_SERVICES:
+            if wait and up and clock.now() - looked >= LOOK_SERVICES:
                 looked = clock.now()
                 screen.services({name: state[:2] for name, state in _look(settings, invocation).items()})
             if clock.now() - began >= limit:
-                raise _late(settings, invocation, limit, up=gateway is not None)
+                raise _late(settings, invocation, limit, up=up)
             threading.Event().wait(LOOK)
     finally:
         screen.finish()
@@ -82,9 +82,7 @@ def await_node(
         "pid": child.pid,
         "seconds": round(clock.now() - began, 3),
         "ready": node.ready is not None,
-        "gateway": f"http://{gateway.address}",
-        "mesh": f"http://{gateway.mesh}",
-        "api": f"http://{settings.api.host}:{settings.api.port}",
+        "parts": node.parts,
         "log": str(child.log),
     }
 
@@ -97,27 +95,14 @@ def report_started(invocation: Invocation, settings: Settings, started: dict[str
     talk = invocation.talk
     what = "ready" if started["ready"] else "up"
     talk.note(f"{what} in {started['seconds']:.1f}s (pid {started['pid']}, state in {settings.state})")
-    for name in ("gateway", "mesh", "api", "log"):
-        talk.note(f"   {name:<8} {started[name]}")
+    for name, where in {**started["parts"], "log": started["log"]}.items():
+        talk.note(f"   {name:<14} {where}")
     talk.note("   look: atoll ps, atoll logs -f     stop: atoll down")
 
 
 def _client(settings: Settings, invocation: Invocation) -> Api:
     place = Place(socket=settings.socket, token=token_of(settings), settings=settings)
     return Api(place, timeout=min(2.0, invocation.answer_seconds), clock=invocation.clock)
-
-
-def _up(settings: Settings, invocation: Invocation) -> GatewayReport | None:
-    """The gateway's report once control plane and gateway run; None: not yet."""
-    try:
-        api = _client(settings, invocation)
-        api.get_as(f"{V1}/status", Status)
-        for view in nodes(api):
-            if view.report.gateway.address and view.report.gateway.pid:
-                return view.report.gateway
-    except AtollError:
-        return None
-    return None
 
 
 def _look(settings: Settings, invocation: Invocation) -> dict[str, Readiness]:

@@ -27,9 +27,9 @@ BROKEN = {
     "endless header": (OK + b"X: " + b"a" * 70_000 + b"\r\n\r\n", "broken answer"),
     "a web page": (
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 13\r\n\r\n<html></html>",
-        "answered 502, not as atoll",
+        "not atoll answered with status 502",
     ),
-    "a redirect": (b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n", "answered 302"),
+    "a redirect": (b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n", "not atoll answered with status 302"),
 }
 
 

@@ -20,7 +20,6 @@ from atoll.kit.text import scrub
 from atoll.model.keys import SERVICES
 from atoll.model.names import ServiceName, service_name
 from atoll.model.service import Protocol
-from atoll.settings import Gateway
 
 PIECE = 1 << 16
 """Bytes read and written at once."""
@@ -111,13 +110,17 @@ def _mesh(invocation: Invocation, wanted: ServiceName) -> tuple[str, int]:
     """
     facts = snapshot(invocation.api, SERVICES)
     require_services(facts, (wanted,))
-    if facts.services[wanted].protocol is Protocol.TCP:
-        port = Gateway().mesh_ports + facts.services[wanted].mesh_index
-        raise InvalidValue(f"{wanted} speaks tcp, not HTTP", hint=f"connect to its port of the mesh, {port}")
+    service = facts.services[wanted]
     for node in nodes(invocation.api):
-        host, _, port_text = node.report.gateway.mesh.rpartition(":")
-        if host and port_text.isdigit():
-            return host.strip("[]"), int(port_text)
+        gateway = node.report.gateway
+        host, _, port = gateway.mesh.rpartition(":")
+        if host and port.isascii() and port.isdigit():
+            if service.protocol is Protocol.TCP:
+                raise InvalidValue(
+                    f"{wanted} speaks tcp, not HTTP",
+                    hint=f"connect to its port of the mesh, {gateway.mesh_ports + service.mesh_index}",
+                )
+            return host.strip("[]"), int(port)
     raise Unreachable("no node reports a gateway", hint="`atoll doctor` shows what is wrong")
 
 

@@ -37,6 +37,7 @@ def down(invocation: Invocation, *, force: bool, timeout: str) -> None:
 
     Services leave the balancer first and finish the requests they have. Nothing running is no error.
     """
+    from atoll.cli.leftovers import end_all
     from atoll.cli.place import settings_here
 
     settings = settings_here(invocation)
@@ -44,8 +45,10 @@ def down(invocation: Invocation, *, force: bool, timeout: str) -> None:
     node = nodefile.read(settings) if settings is not None else None
     if settings is None or node is None:
         where = settings.state.parent if settings is not None else invocation.base
-        _told(invocation, stopped=False, seconds_taken=0.0, pid=None)
-        invocation.talk.note(f"no platform runs in {where}")
+        ended = end_all(settings) if settings is not None else 0
+        _told(invocation, stopped=ended > 0, seconds_taken=0.0, pid=None)
+        left = f"; ended {ended} that an earlier one had left running" if ended else ""
+        invocation.talk.note(f"no platform runs in {where}{left}")
         return
     began = invocation.clock.now()
     with _handle(settings, node.pid) as pidfd:

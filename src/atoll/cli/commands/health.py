@@ -28,4 +28,4 @@ def health(invocation: Invocation) -> int:
 class Unready(AtollError):
     """The control plane answers, and says that it is not ready."""
 
-    code, status, title = "not-ready", 503, "Not ready"
+    code, status, title = "unready", 503, "Not ready"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -14,7 +16,10 @@ from atoll.cli.numbers import age
 from atoll.cli.options import AtollGroup, command, complete_services
 from atoll.cli.show import Cell, service_cell, state_cell
 from atoll.model.keys import INSTANCES, ROUTES, SERVICES
-from atoll.model.service import Instance, Service, State
+from atoll.model.names import ServiceName
+from atoll.model.report import ChildReport, Phase
+from atoll.model.service import Service, State
+from atoll.model.snapshot import Snapshot
 
 _NAME = click.argument("name", metavar="SERVICE", shell_complete=complete_services)
 
@@ -28,14 +33,15 @@ def service() -> None:
 def ls(invocation: Invocation) -> None:
     """List services with how many of their instances pass."""
     facts = snapshot(invocation.api, SERVICES, INSTANCES)
+    run = children(nodes(invocation.api)).values()
     show = invocation.show
     if show.as_json:
-        show.json([_summary(facts.services[name], _states(facts.of(name))) for name in sorted(facts.services)])
+        show.json([_summary(facts.services[name], _states(facts, name, run)) for name in sorted(facts.services)])
         return
     rows: list[list[str | Cell]] = []
     for name in sorted(facts.services):
         found = facts.services[name]
-        states = _states(facts.of(name))
+        states = _states(facts, name, run)
         others = ", ".join(f"{count} {state}" for state, count in states.items() if state != State.PASSING)
         wanted = "" if found.run is None else "stopped" if found.run.stopped else str(found.run.replicas)
         rows.append(
@@ -52,11 +58,14 @@ def ls(invocation: Invocation) -> None:
     show.table(("SERVICE", "PROTOCOL", "PASSING", "WANTED", "OTHERS", "CHECK", "ORIGIN"), rows)
 
 
-def _states(instances: list[Instance]) -> dict[str, int]:
-    counted: dict[str, int] = {}
-    for instance in instances:
-        counted[str(instance.state)] = counted.get(str(instance.state), 0) + 1
-    return counted
+def _states(facts: Snapshot, name: ServiceName, run: Iterable[ChildReport]) -> dict[str, int]:
+    """How many instances are in each state; of a service that listens nowhere, its running children count as passing."""
+    service = facts.services[name]
+    states = [str(instance.state) for instance in facts.of(name)]
+    if service.run is not None and service.run.port is None:
+        ours = (child.phase for child in run if child.service == name)
+        states = [str(State.PASSING if phase is Phase.RUNNING else phase) for phase in ours]
+    return dict(Counter(states))
 
 
 def _summary(found: Service, states: dict[str, int]) -> dict[str, Any]:

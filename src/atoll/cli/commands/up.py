@@ -83,7 +83,7 @@ async def _foreground(
         quiet=invocation.quiet or invocation.progress == "none",
     )
     screen.head(__version__, loaded.project.name, Path(loaded.file).name)
-    console = Console(screen, on_ready=claim.ready, on_failed=claim.failed)
+    console = Console(screen, on_part=claim.part, on_ready=claim.ready, on_failed=claim.failed)
     log_to_console(console, invocation.verbose, plain=not invocation.live)
     stop = Stop()
     try:
