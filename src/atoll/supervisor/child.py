@@ -203,7 +203,7 @@ def _spawn(order: Order, places: Places) -> tuple[str, int, int]:
     limits = order.limits
     arguments = [sys.executable, "-I", "-S", str(KEEPER)]
     arguments += [str(places.record(note.instance)), str(places.lock(note.instance)), str(log)]
-    arguments += [str(limits.line_limit), str(limits.log_bytes), str(order.stop_signal), str(order.grace)]
+    arguments += [str(limits.line_limit), str(limits.log_bytes), str(int(order.stop_signal)), str(order.grace)]
     environment = {MARK: note.mark, **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}}
     with contextlib.ExitStack() as stack:
         hear_order, give_order = _pipe(stack)

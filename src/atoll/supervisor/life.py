@@ -91,6 +91,7 @@ class Life:
             service.name, instance, around.registrar, around.clock, around.rng, self._registry_changed
         )
         if adopted is not None:
+            self.history = History(total=adopted.note.ends)
             self._take(adopted)
 
     @property
@@ -128,10 +129,6 @@ class Life:
     def at_rest(self) -> bool:
         """It ended for good by itself; nothing is left to stop."""
         return not self._told_to_stop and self.phase is Phase.EXITED
-
-    def forget(self) -> None:
-        """Clear the record of an instance at rest."""
-        record.clear(self._around.places, self.instance)
 
     def seen(self) -> Seen:
         """As the tree sees it."""
@@ -204,8 +201,8 @@ class Life:
                 ends=self.history.total,
                 started=around.clock.wall(),
             )
-            number = getattr(signal, run.stop_signal, signal.SIGTERM)
-            order = Order(note, command, environment, int(number), run.stop_grace, around.settings.supervisor)
+            number = signal.Signals.__members__.get(run.stop_signal, signal.SIGTERM)
+            order = Order(note, command, environment, number, run.stop_grace, around.settings.supervisor)
             self._take(await child.start(order, around.places))
         except AlreadyRunning as error:
             self._refused = error.detail
@@ -379,6 +376,7 @@ class Life:
             await self._member.leave()
             self._placed = False
         if verdict.delay is None:
+            await asyncio.to_thread(record.clear, self._around.places, self.instance)
             return False
         while not self._told_to_stop and (left := deadline - around.clock.now()) > 0:
             await self._news.within(left)
@@ -402,7 +400,7 @@ class Life:
             await self._take_leave()
         if self._placed:
             await self._member.leave()
-        record.clear(self._around.places, self.instance)
+        await asyncio.to_thread(record.clear, self._around.places, self.instance)
         self._become(Phase.EXITED, self._stop_cause or "")
 
     def _become(self, phase: Phase, cause: str) -> None:

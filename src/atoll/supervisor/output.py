@@ -22,6 +22,8 @@ from atoll.model.names import InstanceId, ServiceName
 BLOCK = 64 << 10
 LIVE_LIMIT = 256 << 10
 """Bytes per instance taken in one look; what is further behind is skipped and counted, so a slow reader stays live."""
+HEAD = 64
+"""Bytes at the start of a file that tell it from its successor: time stamps with milliseconds, and the first line."""
 POLL = 0.1
 """Seconds between two looks at the files while following."""
 LAST_LINES = 50
@@ -163,10 +165,11 @@ def _end_of(path: Path, count: int) -> list[bytes]:
 
 @dataclass
 class _Cursor:
-    """How far one file was read. The file is known by its inode, so that rotation is noticed."""
+    """How far one file was read. The file is known by its inode and its first bytes (inodes are used again)."""
 
     source: Source
     inode: int = 0
+    head: bytes = b""
     offset: int = 0
     skipped: int = 0
 
@@ -177,18 +180,24 @@ class _Cursor:
             # Rotated: first what was left in the older file, then the new one from its start.
             if self.inode and not self._read(self.source.older, found):
                 found.append(self._note("lines are missing: the log was rotated twice since the last look"))
-            self.inode = self.offset = 0
+            self.inode, self.head, self.offset = 0, b"", 0
             self._read(self.source.path, found)
         return found
+
+    def knows(self, inode: int, head: bytes) -> bool:
+        """Whether this is the file that is being read; the first file seen is."""
+        if self.inode not in {0, inode} or not head.startswith(self.head):
+            return False
+        self.inode, self.head = inode, head
+        return True
 
     def _read(self, path: Path, found: list[Line]) -> bool:
         """Read on in `path`; False when it is not the file that was being read."""
         try:
             with path.open("rb") as file:
                 state = os.fstat(file.fileno())
-                if self.inode not in {0, state.st_ino}:
+                if not self.knows(state.st_ino, file.read(HEAD)):
                     return False
-                self.inode = state.st_ino
                 behind = state.st_size - self.offset
                 if behind > LIVE_LIMIT:
                     file.seek(self.offset)
@@ -232,9 +241,9 @@ class Follower:
             if source.path not in self._cursors:
                 cursor = _Cursor(source)
                 if not self._looked and not self.from_start:
-                    with contextlib.suppress(OSError):
-                        state = source.path.stat()
-                        cursor.inode, cursor.offset = state.st_ino, state.st_size
+                    with contextlib.suppress(OSError), source.path.open("rb") as file:
+                        cursor.knows(os.fstat(file.fileno()).st_ino, file.read(HEAD))
+                        cursor.offset = file.seek(0, os.SEEK_END)
                 self._cursors[source.path] = cursor
         self._looked = True
         return sorted((line for cursor in self._cursors.values() for line in cursor.poll()), key=_wall)

@@ -159,7 +159,6 @@ class Supervisor:
             life = self._lives[stop.instance]
             log.info("stopping", instance=stop.instance, cause=stop.cause)
             if life.at_rest:
-                life.forget()
                 del self._lives[stop.instance]
                 self._look()
             else:

@@ -186,7 +186,7 @@ def _settle(decision: Decision, name: ServiceName, run: Run, count: int, childre
         decision.rolling[name] = (
             f"halted: {halted.instance}: {halted.cause}; {len(serving)} older instances go on"
             if halted is not None
-            else f"{done}; waiting for {behind[0].instance if behind else 'older instances to end'}"
+            else f"{done}; waiting for {f'{behind[0].instance} to take traffic' if behind else 'older instances to end'}"
         )
         return 0
     decision.rolling[name] = done
