@@ -83,9 +83,9 @@ class Service(Part):
     """Folder to start in, relative to the project's folder."""
     environment: Annotated[dict[str, Annotated[str | None, words.text()]], words.environment()] = {}
     """Variables, as a map or a list of NAME=value; a name without a value is taken from atoll's own environment."""
-    env_file: Annotated[list[EnvFile], words.env_files()] = []
+    env_file: Annotated[list[EnvFile], words.env_files(EnvFile)] = []
     """File or files of variables; `environment` wins over them."""
-    port: Annotated[int | None, words.port()] = 0
+    port: Annotated[int | None, words.port()] = Field(0, json_schema_extra={"default": "auto"})
     """`auto` (default): a free port in $PORT; a number: that port; `none`: the service listens nowhere."""
     protocol: Literal["http", "h2c", "grpc", "tcp"] = "http"
     """What the service speaks."""
@@ -93,7 +93,7 @@ class Service(Part):
     """How many instances run."""
     version: Text | None = None
     """Version of the instances, for routes that split traffic by it."""
-    depends_on: Annotated[dict[str, Dependency], words.dependencies()] = {}
+    depends_on: Annotated[dict[str, Dependency], words.dependencies(Dependency)] = {}
     """Services to start first, as a list (each must be healthy) or a map with conditions."""
     healthcheck: Healthcheck | None = None
     """How its health is asked for."""
@@ -219,7 +219,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _tidy(schema: Any, *, names: bool = False) -> Any:
-    """The schema without what editors only stumble over: made-up titles, and null as a default. `names`: keys are names."""
+    """The schema without what editors stumble over: made-up titles, defaults as read. `names`: the keys are names."""
     if isinstance(schema, list):
         return [_tidy(item) for item in schema]
     if not isinstance(schema, dict):
@@ -227,5 +227,5 @@ def _tidy(schema: Any, *, names: bool = False) -> Any:
     return {
         key: _tidy(value, names=key in {"properties", "$defs"} and not names)
         for key, value in schema.items()
-        if names or not (key == "title" or (key == "default" and value is None))
+        if names or not (key == "title" or (key == "default" and (value is None or isinstance(value, float))))
     }

@@ -181,7 +181,7 @@ def condition() -> BeforeValidator:
     )
 
 
-def dependencies() -> BeforeValidator:
+def dependencies(dependency: Any) -> BeforeValidator:
     """A list of names, or a map from name to condition."""
 
     def check(raw: Any) -> Any:
@@ -193,7 +193,7 @@ def dependencies() -> BeforeValidator:
             return {name: {} if value is None else value for name, value in raw.items()}
         raise _wrong("should be a list of service names, or a map")
 
-    return BeforeValidator(check, json_schema_input_type=list[str] | dict[str, Any])
+    return BeforeValidator(check, json_schema_input_type=list[str] | dict[str, dependency | None])
 
 
 def environment() -> BeforeValidator:
@@ -215,7 +215,7 @@ def environment() -> BeforeValidator:
     return BeforeValidator(check, json_schema_input_type=dict[str, TextOrNumber | None] | list[str])
 
 
-def env_files() -> BeforeValidator:
+def env_files(file: Any) -> BeforeValidator:
     """A path, or a list of paths or of `{path, required}`."""
 
     def check(raw: Any) -> Any:
@@ -224,7 +224,7 @@ def env_files() -> BeforeValidator:
             raise _wrong("should be a path, or a list of paths")
         return [{"path": item} if isinstance(item, str) else item for item in items]
 
-    return BeforeValidator(check, json_schema_input_type=str | list[str | dict[str, Any]])
+    return BeforeValidator(check, json_schema_input_type=str | list[str | file])
 
 
 def shorthand(service: Any) -> BeforeValidator:
