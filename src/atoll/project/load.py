@@ -6,9 +6,7 @@ file's own shape leaves this package.
 
 from __future__ import annotations
 
-import functools
 import ipaddress
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as File
 
@@ -24,23 +22,19 @@ from atoll.model.service import Protocol
 from atoll.project import schema
 from atoll.project.compose import Converted, fold, from_compose
 from atoll.project.dotenv import read_dotenv
-from atoll.project.facts import Facts, Surroundings, facts_of
+from atoll.project.facts import Facts, Surroundings
 from atoll.project.fill import fill
 from atoll.project.finding import Code, Finding, Path, findings_of, invalid
 from atoll.project.machine import check_environment
 from atoll.project.node import Document, place_of
 from atoll.project.procfile import WEB, read_procfile
+from atoll.project.route_facts import add_route
+from atoll.project.service_facts import peer_variables, service_fact
 from atoll.project.shape import read_shape
+from atoll.project.source import find_file, read_env_file, read_source, shown
 from atoll.project.valid import problems
 from atoll.project.yaml import read_yaml
 
-NAMES = (
-    "atoll.yaml", "atoll.yml", "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml", "Procfile",
-)  # fmt: skip
-"""Looked for in a folder, in this order."""
-FILE_LIMIT = 512 << 10
-"""Bytes of a project file; a thousand services need 150 kB."""
-ENV_FILE_LIMIT = 256 << 10
 LISTENERS = 1
 """Listeners that the gateway opens beside the mesh's."""
 
@@ -71,18 +65,17 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_project(
-    path: File, environ: Mapping[str, str], profiles: Sequence[str] | None = None, *, machine: bool = True
+    path: File | str, environ: Mapping[str, str], profiles: Sequence[str] | None = None, *, machine: bool = True
 ) -> Loaded:
     """The project in a file or folder. `profiles` override the file's own; without `machine` programs are not looked for.
 
     Raises:
         ProjectInvalid: with every problem of the file and (with `machine`) of this machine.
     """
-    source = find_file(path)
-    text = _read(source, FILE_LIMIT, source.name)
-    folder = source.absolute().parent
-    environment_file = functools.partial(_text, limit=ENV_FILE_LIMIT)
-    reading = _Reading(source.name, text, folder, environ, environment_file)
+    source = find_file(File(path))
+    file = shown(source)
+    text = read_source(source, file)
+    reading = _Reading(file, text, source.absolute().parent, environ, read_env_file)
     loaded = reading.load(profiles, str(source.absolute()), machine=machine)
     reading.refuse()
     return loaded
@@ -108,25 +101,6 @@ def parse_project(
     return loaded
 
 
-def find_file(path: File) -> File:
-    """The project file that `path` means: itself, or the first known name in that folder.
-
-    Raises:
-        ProjectInvalid: there is none.
-    """
-    if not path.is_dir():
-        return path
-    for name in NAMES:
-        if (path / name).exists():
-            return path / name
-    finding = Finding(
-        code=Code.NO_FILE,
-        message=f"no project file in {scrub(str(path), limit=300)}",
-        hint="write an atoll.yaml, or start one command with `atoll run NAME -- COMMAND`",
-    )
-    raise invalid([finding], what=str(path))
-
-
 def _at(finding: Finding) -> tuple[str, int, int]:
     return finding.file, finding.line, finding.column
 
@@ -136,49 +110,6 @@ def _rank(finding: Finding) -> int:
     if finding.code in {Code.INTERPOLATION, Code.NOT_SUPPORTED}:
         return 0
     return 2 if finding.code in {Code.PROGRAM_MISSING, Code.PROGRAM_UNUSABLE, Code.INTERPRETER} else 1
-
-
-def _order(finding: Finding) -> tuple[str, bool, int, int, str]:
-    return finding.file, finding.line == 0, finding.line, finding.column, finding.message
-
-
-def _read(path: File, limit: int, file: str) -> str:
-    try:
-        return _text(path, limit=limit)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        large = isinstance(error, _TooLarge)
-        finding = Finding(
-            code=Code.TOO_LARGE if large else Code.UNREADABLE,
-            message=f"{scrub(file, limit=200)} cannot be read: {scrub(reason, limit=200)}",
-            file=file,
-            hint="" if large else f"looked for {scrub(str(path), limit=300)}",
-        )
-        raise invalid([finding], what=file) from None
-
-
-class _TooLarge(ValueError):
-    """A file is over its limit."""
-
-
-def _text(path: File, *, limit: int) -> str:
-    """The text of a regular file.
-
-    Raises:
-        OSError: it cannot be opened.
-        ValueError: it is not a file, too large, or not UTF-8.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not make us wait
-    with os.fdopen(descriptor, "rb") as stream:
-        if not path.is_file():
-            raise ValueError("it is not a file")
-        raw = stream.read(limit + 1)
-    if len(raw) > limit:
-        raise _TooLarge(f"it is over {limit >> 10} kB")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"it is not UTF-8 (byte {error.start})") from None
 
 
 class _Reading:
@@ -195,7 +126,8 @@ class _Reading:
         self._environ = environ
         self._read = read
         self._compose: Converted | None = None
-        self._procfile = file.startswith("Procfile")
+        self._kind = File(file).name
+        self._procfile = self._kind.startswith("Procfile")
 
     def refuse(self) -> None:
         """Raise ProjectInvalid if anything is wrong; of cause and consequence at one place, the cause is told."""
@@ -204,7 +136,12 @@ class _Reading:
             first[_at(finding)] = min(_rank(finding), first.get(_at(finding), _rank(finding)))
         told = [f for f in dict.fromkeys(self.findings) if not f.line or _rank(f) == first[_at(f)]]
         if told:
-            raise invalid(sorted(told, key=lambda f: (f.file != self._file, _order(f))), what=self._file)
+            raise invalid(sorted(told, key=self._order), what=self._file)
+
+    def _order(self, finding: Finding) -> tuple[bool, str, bool, int, int, str]:
+        """The project file first, then others; by place, what has none last."""
+        unplaced = finding.line == 0
+        return finding.file != self._file, finding.file, unplaced, finding.line, finding.column, finding.message
 
     def load(self, profiles: Sequence[str] | None, path: str, *, machine: bool) -> Loaded:
         nothing = Loaded(project=Project(name=""), file=path, folder=str(self._folder))
@@ -228,7 +165,7 @@ class _Reading:
             complete=lambda at: place_of(document.root, at) not in shape.damaged,
         )
         name = root.name or fold(self._folder.name) or "project"
-        facts = facts_of(root, name if name[0].isalpha() or root.name else f"project-{name}"[:63], around)
+        facts = _facts_of(root, name if name[0].isalpha() or root.name else f"project-{name}"[:63], around)
         whole = around.complete(("gateway",)) and not shape.damaged
         if whole and not root.gateway.routes:
             facts.routes += self._default_route(facts)
@@ -243,7 +180,7 @@ class _Reading:
             profiles=on,
             listener=listener,
             external=tuple(self._compose.external) if self._compose else (),
-            warnings=tuple(dict.fromkeys(self._warnings)),
+            warnings=tuple(sorted(dict.fromkeys(self._warnings), key=self._order)),
         )
 
     def _document(self) -> tuple[Document, Mapping[str, str]]:
@@ -257,7 +194,7 @@ class _Reading:
         document, findings, warnings = fill(document, values)
         self.findings += findings
         self._warnings += warnings
-        if self._file.startswith(("compose", "docker-compose")):
+        if self._kind.startswith(("compose", "docker-compose")):
             self._compose = from_compose(document)
             document = self._compose.document
             self.findings += self._compose.findings
@@ -367,6 +304,20 @@ class _Reading:
                 suggestion = closest(profile, known) or ""
                 finding = Finding(code=Code.UNKNOWN_REFERENCE, message=message, file=self._file, suggestion=suggestion)
                 self._warnings.append(finding)
+
+
+def _facts_of(root: schema.Root, name: str, around: Surroundings) -> Facts:
+    """The facts of `root`, for the project called `name`; services whose profiles are not on are left out."""
+    facts = Facts(name)
+    peers = peer_variables(root.services)
+    for key, said in root.services.items():
+        if said.profiles and not set(said.profiles) & set(around.profiles):
+            facts.off.add(key)
+        else:
+            facts.services[key] = service_fact(key, said, facts, around, peers)
+    for index, route in enumerate(root.gateway.routes):
+        add_route(route, index, facts, around)
+    return facts
 
 
 def _names(document: Document) -> frozenset[str]:

@@ -9,7 +9,8 @@ import pytest
 
 from atoll.errors import ProjectInvalid
 from atoll.project.finding import Code, findings_of
-from atoll.project.load import FILE_LIMIT, NAMES, Loaded, load_project, parse_project
+from atoll.project.load import Loaded, load_project, parse_project
+from atoll.project.source import FILE_LIMIT, NAMES
 from atoll.project.yaml import NODE_LIMIT
 
 ONE = "services: {orders: sh -c 'sleep 1'}\n"
@@ -59,14 +60,14 @@ def test_a_file_that_cannot_be_read_is_said_with_the_reason(tmp_path: Path) -> N
     missing, binary, large = tmp_path / "atoll.yaml", tmp_path / "b.yaml", tmp_path / "c.yaml"
     binary.write_bytes(b"name: \xff\n")
     large.write_bytes(b"#" * (FILE_LIMIT + 1))
-    assert refused(missing)[0] == (Code.UNREADABLE, "atoll.yaml cannot be read: No such file or directory")
+    assert refused(missing)[0] == (Code.UNREADABLE, f"{missing} cannot be read: No such file or directory")
     assert refused(binary)[0][0] == Code.UNREADABLE
     assert refused(large)[0][0] == Code.TOO_LARGE
 
 
 def test_a_pipe_in_place_of_a_file_does_not_make_us_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "atoll.yaml")
-    assert refused(tmp_path) == [(Code.UNREADABLE, "atoll.yaml cannot be read: it is not a file")]
+    assert refused(tmp_path) == [(Code.UNREADABLE, f"{tmp_path}/atoll.yaml cannot be read: it is not a file")]
 
 
 def test_shape_references_and_this_machine_are_told_together(tmp_path: Path) -> None:
@@ -94,13 +95,22 @@ def test_the_error_is_problem_json_with_every_finding_placed(tmp_path: Path) -> 
     problem = msgspec.json.decode(msgspec.json.encode(refusal.value.problem()))
     assert (problem["code"], problem["detail"], problem["count"]) == (
         "project-invalid",
-        "1 problem in atoll.yaml",
+        f"1 problem in {tmp_path}/atoll.yaml",
         1,
     )
     [said] = problem["errors"]
-    assert (said["code"], said["file"], said["line"], said["column"]) == ("AT101", "atoll.yaml", 2, 20)
+    assert (said["code"], said["file"], said["line"], said["column"]) == ("AT101", f"{tmp_path}/atoll.yaml", 2, 20)
     assert (said["suggestion"], said["path"]) == ("replicas", ["services", "a", "replcas"])
     assert findings_of(ProjectInvalid("again", errors=problem["errors"])) == findings_of(refusal.value)
+
+
+def test_a_file_below_the_current_folder_is_named_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "atoll.yaml").write_text("services: {a: [1]}\n")
+    for folder, name in ((tmp_path, "atoll.yaml"), (tmp_path.parent, f"{tmp_path.name}/atoll.yaml")):
+        monkeypatch.chdir(folder)
+        with pytest.raises(ProjectInvalid) as refusal:
+            load_project(tmp_path, ENVIRON)
+        assert findings_of(refusal.value)[0].file == name
 
 
 def test_a_dotenv_beside_the_file_fills_variables_and_the_environment_wins(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from atoll.errors import OriginConflict
 from atoll.model.mesh import free_mesh_index
-from atoll.model.names import InstanceId, NodeName, PathText, RouteName, ServiceName
+from atoll.model.names import InstanceId, Key, NodeName, PathText, RouteName, ServiceName
 from atoll.model.project import Project, Verb
 from atoll.model.route import Match, Route, Share
 from atoll.model.service import Instance, Protocol, Run, Service
@@ -70,7 +70,10 @@ def test_an_empty_platform_gets_everything_services_before_routes() -> None:
 
 def test_what_left_the_file_goes_routes_before_services() -> None:
     running = apply(Snapshot(), project(service("orders"), service("catalog"), routes=[route("orders")]))
-    assert operations(running, project(service("catalog"))) == [Delete("routes/orders"), Delete("services/orders")]
+    assert operations(running, project(service("catalog"))) == [
+        Delete(Key("routes/orders")),
+        Delete(Key("services/orders")),
+    ]
 
 
 def test_a_change_is_told_field_by_field_with_defaults_said() -> None:
