@@ -11,7 +11,6 @@ the old one is told to list anew, instead of waiting silently for a revision tha
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from atoll.errors import InvalidValue, NotFound, StorageFailed, StorageFull, StorageIncompatible
+from atoll.errors import InvalidValue, NotFound, StorageFailed, StorageIncompatible
 from atoll.kit.clock import Clock, SystemClock
-from atoll.kit.files import PRIVATE_FILE, private_folder, sync_folder
+from atoll.kit.files import PRIVATE_FILE, sync_folder
 from atoll.store.base import Revision
 from atoll.store.journal import Journal, translated, verify
 from atoll.store.rows import load
@@ -139,7 +138,7 @@ def restore(source: Path, folder: Path, clock: Clock | None = None) -> Restored:
     """
     if not source.is_file():
         raise NotFound(f"there is no file {source}", hint="name a file made by: atoll backup FILE")
-    live = private_folder(folder) / DATABASE
+    live = folder / DATABASE
     if source.resolve() == live.resolve():
         raise InvalidValue(f"{source} is the database of that folder", hint="name a backup", field="source")
     part = folder / f".{DATABASE}.{os.getpid()}.new"
@@ -168,12 +167,8 @@ def refusals(path: Path) -> Iterator[None]:
     """Say what SQLite's and the system's errors about `path` mean."""
     try:
         yield
-    except apsw.Error as error:
+    except (apsw.Error, OSError) as error:
         raise translated(error, path) from error
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull(f"no room on disk for {path}", hint="make room, or choose another disk") from error
-        raise StorageFailed(f"{path}: {error.strerror}", hint="look at the disk and at permissions") from error
 
 
 def _create(path: Path) -> apsw.Connection:

@@ -9,6 +9,7 @@ data. Any error but a full disk is final.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import apsw
 import msgspec
 
 from atoll.errors import AlreadyRunning, StorageFailed, StorageFull, StorageIncompatible
-from atoll.kit.files import PRIVATE_FILE
+from atoll.kit.files import PRIVATE_FILE, sync_folder
 from atoll.model.names import Key
 from atoll.store.base import Revision
 from atoll.store.image import Commit, Image
@@ -86,18 +87,18 @@ class Journal:
         """
         try:
             self._connection = self._connect()
-            self._connection.config(
-                apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1
-            )  # closing changes nothing until it is ours
+            # Closing shall change nothing until the file is known to be ours.
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._connection.pragma("locking_mode", "exclusive")
             check(self._connection)
             self._set_up(self._connection)
             verify(self._connection)
             migrate(self._connection)
             image = load(self._connection)
+            sync_folder(self.path.parent)  # a new file's name is durable too
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             return image
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             self.close()
             raise translated(error, self.path) from error
         except BaseException:
@@ -212,8 +213,12 @@ def verify(connection: apsw.Connection) -> None:
 
 
 def translated(error: Exception, path: Path) -> StorageFull | StorageFailed | StorageIncompatible | AlreadyRunning:
-    """What an error of SQLite means to us."""
+    """What an error of SQLite or of the system means to us."""
     match error:
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return StorageFull(f"no room on disk for {path}", hint="make room, or choose another disk")
+        case OSError():
+            return StorageFailed(f"{path}: {error.strerror}", hint="look at permissions and at the disk")
         case apsw.FullError():
             return StorageFull(f"no room on disk for {path}", hint="make room; writes go on by themselves then")
         case apsw.NotADBError():

@@ -45,6 +45,13 @@ def load(connection: apsw.Connection) -> Image:
         StorageFailed: a row is damaged or missing.
     """
     path = Path(connection.filename)
+    try:
+        return _load(connection, path)
+    except UnicodeDecodeError as error:
+        raise damaged(path, "a text in it is not UTF-8") from error
+
+
+def _load(connection: apsw.Connection, path: Path) -> Image:
     compacted = connection.execute("SELECT value FROM state WHERE name = 'compacted'").get
     if not isinstance(compacted, int):
         raise damaged(path, "it does not say what was compacted")

@@ -17,12 +17,12 @@ from typing import TypeVar
 
 from atoll.errors import AlreadyRunning, StorageFailed, StorageFull
 from atoll.kit.clock import Clock
-from atoll.kit.files import LockFile, private_folder, sync_folder
+from atoll.kit.files import LockFile, private_folder
 from atoll.kit.tasks import Tasks
 from atoll.settings import Store as StoreSettings
 from atoll.store.draft import Draft
 from atoll.store.image import Image
-from atoll.store.journal import CHECKPOINT_PAGES, Journal, Record
+from atoll.store.journal import CHECKPOINT_PAGES, Journal, Record, translated
 from atoll.store.memory import Answers, MemoryStore, running
 
 T = TypeVar("T")
@@ -103,13 +103,15 @@ def _outcome(done: asyncio.Future[None]) -> StorageFull | StorageFailed | None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the folder for the length of the block.
+    """Hold the folder (made if there is none) for the length of the block.
 
     Raises:
         AlreadyRunning: another process holds it; field `pid`.
+        StorageFull, StorageFailed: it cannot be made or written.
     """
     lock = LockFile(folder / LOCK)
     try:
+        private_folder(folder)
         lock.acquire()
     except BlockingIOError:
         pid = lock.holder()
@@ -118,6 +120,8 @@ def held(folder: Path) -> Iterator[None]:
             hint="stop that one, or choose another state folder",
             pid=pid,
         ) from None
+    except OSError as error:
+        raise translated(error, folder) from error
     try:
         yield
     finally:
@@ -132,14 +136,12 @@ async def open_store(
 
     `vfs` names SQLite's layer to the disk; tests put failing disks there.
     """
-    private_folder(folder)
     with held(folder):
         loop = asyncio.get_running_loop()
         journal = Journal(folder / DATABASE, vfs)
         with ThreadPoolExecutor(1, thread_name_prefix="atoll-store") as writer:
             try:
                 image = await loop.run_in_executor(writer, journal.open)
-                sync_folder(folder)
                 make = partial(_make, settings, clock, image, journal, writer)
                 async with running(make) as store:
                     yield store

@@ -298,6 +298,14 @@ async def test_a_file_that_another_program_holds_is_not_opened(tmp_path: Path) -
         assert store.revision == 1
 
 
+async def test_a_folder_that_cannot_be_made_is_a_clear_refusal(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file/state"):
+        with pytest.raises(StorageFailed, match="file"):
+            async with open_store(folder, SETTINGS, FakeClock()):
+                raise AssertionError("not reached")
+
+
 async def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     async with open_store(folder, SETTINGS, FakeClock()) as store:
