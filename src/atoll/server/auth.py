@@ -58,6 +58,8 @@ def check_token(headers: Headers, token: str) -> None:
 
 
 def _ours(host: str, configured: str) -> bool:
+    if not host.isascii() or not host.isprintable() or " " in host:
+        return False
     try:
         parts = urlsplit(f"//{host}")
         name, _ = parts.hostname, parts.port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,12 @@ from atoll.store.base import Store
 
 Backup = Callable[[Path], Awaitable[object]]
 """Writes one consistent copy of the store to a new file."""
+
+
+def finish(scope: asyncio.Timeout) -> None:
+    """Let a waiting request end now; one that ends already is left alone."""
+    with contextlib.suppress(RuntimeError):
+        scope.reschedule(0)
 
 
 @dataclass
@@ -64,7 +71,7 @@ class Control:
         """End every waiting request, so that the process can end."""
         self.stopping = True
         for scope in tuple(self.waiting):
-            scope.reschedule(0)
+            finish(scope)
 
     def fail(self, error: StorageFailed) -> None:
         """The disk did not keep what it was told: end the process, so that nothing more is acknowledged."""

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from atoll.errors import BadRequest, Compacted, InvalidName, InvalidValue, Overloaded, Resync
 from atoll.model.answers import FactChange, FactEvent, FactEventKind
-from atoll.server.control import Control
+from atoll.server.control import Control, finish
 from atoll.server.endpoint import Endpoint, Query
 from atoll.server.exchange import REVISION_HEADER, reply, seconds, whole
 from atoll.server.facts import NULL, prefixes_of, raw_value
@@ -158,7 +158,7 @@ async def while_wanted(control: Control, receive: Receive, limit: float | None) 
         gone = control.tasks.start("client", _gone(receive, scope))
         control.waiting.add(scope)
         if control.stopping:
-            scope.reschedule(0)
+            finish(scope)
         try:
             yield
         finally:
@@ -169,7 +169,7 @@ async def while_wanted(control: Control, receive: Receive, limit: float | None) 
 async def _gone(receive: Receive, scope: asyncio.Timeout) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    scope.reschedule(0)
+    finish(scope)
 
 
 @contextmanager
