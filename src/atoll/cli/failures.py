@@ -33,8 +33,7 @@ def report(error: BaseException, invocation: Invocation) -> int:
     if isinstance(error, click.ClickException):
         talk.failed(_usage(error))
         return 2
-    if isinstance(error, ProjectInvalid) and not invocation.json:
-        _findings(error, invocation)
+    if isinstance(error, ProjectInvalid) and not invocation.json and _findings(error, invocation):
         return error.exit_code
     if isinstance(error, AtollError):
         talk.failed(error)
@@ -52,15 +51,23 @@ class AtollFailed(AtollError):
     code, title = "system", "The system refused"
 
 
-def _findings(error: ProjectInvalid, invocation: Invocation) -> None:
-    """Every finding with its place in the file, then how many there were."""
+def _findings(error: ProjectInvalid, invocation: Invocation) -> bool:
+    """Every finding with its place in the file, then how many there were; False when it carries none."""
+    import msgspec
+
     from atoll.project.finding import findings_of
 
+    try:
+        found = findings_of(error)
+    except msgspec.ValidationError:  # it came from a control plane of another version
+        found = ()
     talk = invocation.talk
-    for finding in findings_of(error):
+    for finding in found:
         talk.rendered(finding.render())
         talk.rendered("")
-    talk.note(error.detail)
+    if found:
+        talk.note(error.detail)
+    return bool(found)
 
 
 def _usage(error: click.ClickException) -> BadRequest:

@@ -36,7 +36,10 @@ def end_all(settings: Settings) -> int:
     left = left_behind(settings)
     for found in left:
         end_marked(found.note.mark, found.child)
-    return len(left) + asyncio.run(_end_gateway(settings))
+    count = len(left) + asyncio.run(_end_gateway(settings))
+    for path in (settings.socket, settings.run / "node.json"):
+        path.unlink(missing_ok=True)  # they would make others look for what is gone
+    return count
 
 
 async def _end_gateway(settings: Settings) -> int:

@@ -8,7 +8,8 @@ from atoll.cli.facts import unknown_service
 from atoll.cli.invocation import Invocation
 from atoll.errors import InvalidValue
 from atoll.model.names import ServiceName
-from atoll.project.load import NAMES, Loaded, load_project
+from atoll.project.load import Loaded, load_project
+from atoll.project.source import NAMES
 
 __all__ = ["Loaded", "load_usable"]
 

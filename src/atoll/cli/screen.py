@@ -147,8 +147,9 @@ class Screen:
         self._draw()
 
     def _redraw(self) -> None:
-        self._erase()
-        self._draw()
+        if self._wanted() != self._status:
+            self._erase()
+            self._draw()
 
     def _erase(self) -> None:
         if self._status:
@@ -156,9 +157,14 @@ class Screen:
             self._status = ""
 
     def _draw(self) -> None:
-        """Write the status line: what is awaited now."""
+        self._status = self._wanted()
+        if self._status:
+            self._write(self._err, self._status)
+
+    def _wanted(self) -> str:
+        """The status line: what is awaited now."""
         if not self._live or self._quiet:
-            return
+            return ""
         if self._stopping is not None:
             words = [f"{scrub(name)} {count}" for name, count in self._stopping.items()]
             text = " … stopping: " + "  ".join(words) if words else ""
@@ -167,13 +173,11 @@ class Screen:
         else:
             words = [scrub(name) for name in self._pending]
             words += [
-                f"{'✓' if passing >= wanted else '…'} {scrub(name)} {passing}/{wanted}"
+                f"{scrub(name)} {passing}/{wanted}" + (" ✓" if passing >= wanted else "")
                 for name, (passing, wanted) in self._progress.items()
             ]
             text = " … " + "  ".join(words) if words else ""
-        if text:
-            self._status = cut(text, self._columns() - 1)
-            self._write(self._err, self._status)
+        return cut(text, self._columns() - 1) if text else ""
 
     def _columns(self) -> int:
         try:

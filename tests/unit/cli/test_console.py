@@ -71,7 +71,7 @@ def test_on_a_terminal_awaited_things_are_one_status_line_that_makes_way_for_out
     screen.part_ready("gateway", 0.1)
     screen.services({"orders": (0, 1)})
     screen.line("orders", "orders-1", "hello")
-    assert both.picture() == [" ✓ gateway          0.1s", "orders-1 | hello", " … … orders 0/1"]
+    assert both.picture() == [" ✓ gateway          0.1s", "orders-1 | hello", " … orders 0/1"]
     screen.services({"orders": (1, 1)})
     screen.ready(1.0, [])
     assert both.picture()[-2:] == [" ✓ orders 1/1     ready in 1.0s", ""]

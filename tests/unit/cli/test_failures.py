@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from pathlib import Path
 
@@ -29,7 +30,10 @@ BROKEN = {
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 13\r\n\r\n<html></html>",
         "not atoll answered with status 502",
     ),
-    "a redirect": (b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n", "not atoll answered with status 302"),
+    "a redirect": (
+        b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n",
+        "not atoll answered with status 302",
+    ),
 }
 
 
@@ -54,9 +58,9 @@ def test_without_a_platform_the_hint_is_to_start_one(cli: Cli, line: tuple[str, 
     _is_error_with_hint(result.err)
 
 
-def test_a_socket_left_over_by_a_dead_control_plane_is_told(cli: Cli, api: FakeApi) -> None:
-    assert api.server is not None
-    api.server.socket.close()
+def test_a_socket_left_over_by_a_dead_control_plane_is_told(cli: Cli, folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(folder / ".atoll/run/api.sock"))
     result = cli("ps")
     assert result.code == 1
     assert "no control plane answers at" in result.err

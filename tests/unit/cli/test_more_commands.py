@@ -114,7 +114,12 @@ def mesh(api: FakeApi) -> Iterator[HTTPServer]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     api.put(Service(name=ServiceName("orders")), Service(name=ServiceName("db"), protocol=Protocol.TCP, mesh_index=4))
-    api.report(NodeReport(node=NodeName("local"), gateway=GatewayReport(mesh=f"127.0.0.1:{server.server_address[1]}", mesh_ports=15100)))
+    api.report(
+        NodeReport(
+            node=NodeName("local"),
+            gateway=GatewayReport(mesh=f"127.0.0.1:{server.server_address[1]}", mesh_ports=15100),
+        )
+    )
     yield server
     server.shutdown()
     server.server_close()

@@ -91,6 +91,7 @@ async def _foreground(
             await run_platform(loaded, settings, console, services=wanted, stop=stop)
     finally:
         console.close()
+    invocation.talk.note("stopped")
     return INTERRUPTED if stop.interrupted else 0
 
 

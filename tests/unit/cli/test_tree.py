@@ -1,0 +1,126 @@
+"""Promises about every command: lazily imported, documented, `--json` where it reads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from atoll.cli.main import COMMANDS, atoll
+from atoll.cli.options import AtollCommand
+from atoll.cli.reference import reference
+from tests.unit.cli.fake_api import Cli, FakeApi
+
+DOCS = Path(__file__).parents[3] / "docs/cli.md"
+HEAVY = ("starlette", "uvicorn", "uvloop", "pydantic", "rich", "httpx2", "apsw", "psutil", "msgspec", "asyncio", "ssl")
+
+READS = {
+    "ps": ("ps",),
+    "logs": ("logs",),
+    "wait": ("wait", "orders"),
+    "service ls": ("service", "ls"),
+    "service show": ("service", "show", "orders"),
+    "service history": ("service", "history", "orders"),
+    "routes": ("routes",),
+    "routes test": ("routes", "test", "GET", "/api"),
+    "health": ("health",),
+    "doctor": ("doctor",),
+    "check": ("check",),
+    "plan": ("plan",),
+    "version": ("version",),
+}
+"""Every command that only looks, and how it is called here."""
+WRITES = {
+    *("up", "down", "run", "start", "stop", "restart", "scale", "apply", "backup", "restore", "server", "call"),
+    *("completion",),
+    *(f"service {verb}" for verb in ("register", "deregister", "drain", "undrain", "maint")),
+}
+"""Every other command. A new command must be put into one of the two."""
+
+
+def leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        full = f"{path} {name}".strip()
+        if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield full, command
+            yield from leaves(command, full)
+        else:
+            yield full, command
+
+
+def test_every_command_is_known_to_read_or_to_write() -> None:
+    found = dict(leaves(atoll))
+    assert set(found) == set(READS) | WRITES
+    for name, command in found.items():
+        if isinstance(command, AtollCommand):
+            assert command.reads == (name in READS), name
+
+
+@pytest.mark.parametrize("name", READS)
+def test_every_command_that_reads_answers_in_json(cli: Cli, shop: FakeApi, folder: Path, name: str) -> None:
+    (folder / "atoll.yaml").write_text("name: shop\nservices:\n  orders: sleep 60\n")
+    (folder / ".atoll/logs/orders").mkdir(parents=True)
+    (folder / ".atoll/logs/orders/orders-1.log").write_text("1795000000.123 |hello\n")
+    shop.answers.update(
+        {
+            ("GET", "/readyz"): (200, {"status": "ok"}),
+            ("GET", "/api/v1/services/orders/history"): (200, {"service": "orders", "records": []}),
+            ("POST", "/api/v1/project/plan"): (200, {"revision": 7, "steps": []}),
+        }
+    )
+    result = cli(*READS[name], "--json")
+    assert result.json is not None
+    assert result.code in ({0, 1} if name == "doctor" else {0}), result.err
+
+
+def test_the_overview_says_what_the_commands_say_themselves() -> None:
+    context = click.Context(atoll)
+    for name, entry in COMMANDS.items():
+        command = atoll.get_command(context, name)
+        assert command is not None
+        assert command.get_short_help_str(200).rstrip(".") == entry.help.rstrip("."), name
+
+
+@pytest.mark.parametrize(
+    "name", [(), *((name,) for name in COMMANDS), ("service", "ls"), ("routes", "test")], ids=" ".join
+)
+def test_every_command_has_help(cli: Cli, name: tuple[str, ...]) -> None:
+    for spelling in ("--help", "-h"):
+        result = cli(*name, spelling)
+        assert (result.code, result.err) == (0, "")
+        assert result.out.startswith(f"Usage: {' '.join(('atoll', *name))}")
+
+
+def test_global_options_are_accepted_before_and_after_the_command(cli: Cli, shop: FakeApi) -> None:
+    lines = (("--json", "ps"), ("ps", "--json"), ("service", "--json", "ls"), ("service", "ls", "--json", "-q", "-v"))
+    for line in lines:
+        assert cli(*line).json
+
+
+def test_a_command_keeps_letters_of_its_own(cli: Cli, folder: Path) -> None:
+    assert "--follow" in cli("logs", "--help").out
+    (folder / "atoll.yaml").write_text("services: {}\n")
+    assert cli("-f", "other.yaml", "check").code == 2
+    assert cli("check", "-f", "atoll.yaml").err.startswith("error:") or cli("check", "-f", "atoll.yaml").code == 0
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from atoll.cli.main import run; run(['--help']); print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = set(done.stderr.split())
+    assert not [name for name in HEAVY if name in modules]
+    assert not [name for name in modules if name.startswith("atoll.cli.commands.")]
+
+
+def test_the_reference_in_docs_is_current() -> None:
+    assert DOCS.read_text() == reference(), "run: python -m atoll.cli.reference > docs/cli.md"
