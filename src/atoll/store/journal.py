@@ -22,7 +22,7 @@ from atoll.kit.files import PRIVATE_FILE, sync_folder
 from atoll.model.names import Key
 from atoll.store.base import Revision
 from atoll.store.image import Commit, Image
-from atoll.store.rows import Row, damaged, load, rows
+from atoll.store.rows import Row, damaged, lease_rows, load, rows
 from atoll.store.schema import PLACES, check, migrate
 
 CHECKPOINT_PAGES = 1000
@@ -172,7 +172,7 @@ class Journal:
     def _keep(self, connection: apsw.Connection, record: Record, inserts: Sequence[Row]) -> None:
         for start in range(0, len(inserts), ROWS):
             _insert(connection, inserts[start : start + ROWS])
-        connection.executemany("INSERT INTO leases (id, ttl) VALUES (?, ?)", record.granted.items())
+        connection.executemany("INSERT INTO leases (id, ttl, sum) VALUES (?, ?, ?)", lease_rows(record.granted))
         connection.executemany("DELETE FROM leases WHERE id = ?", ((lease,) for lease in record.ended))
         if record.compacted is not None:
             if record.garbage:

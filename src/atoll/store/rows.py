@@ -7,7 +7,7 @@ be gone. A file that fails any of this is refused as damaged; a wrong value is n
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import apsw
@@ -38,6 +38,17 @@ def checksum(number: int, key: str, value: bytes | None, created: int, lease: st
     return zlib.crc32(value or b"", zlib.crc32(head))
 
 
+def lease_rows(granted: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:
+    """The rows of leases: id, TTL, sum."""
+    for lease, ttl in granted.items():
+        yield lease, ttl, lease_checksum(lease, ttl)
+
+
+def lease_checksum(lease: str, ttl: float) -> int:
+    """CRC-32 of a lease's row."""
+    return zlib.crc32(f"{lease} {ttl!r}".encode())
+
+
 def load(connection: apsw.Connection) -> Image:
     """Read everything that is kept.
 
@@ -59,7 +70,11 @@ def _load(connection: apsw.Connection, path: Path) -> Image:
     reading = Reading(path, Revision(compacted))
     for row in stored:
         reading.take(row)
-    leases = {lease: float(ttl) for lease, ttl in connection.execute("SELECT id, ttl FROM leases")}
+    leases: dict[str, float] = {}
+    for lease, ttl, total in connection.execute("SELECT id, ttl, sum FROM leases"):
+        if total != lease_checksum(lease, ttl):
+            raise damaged(path, f"the row of lease {lease!r} is not what was written")
+        leases[lease] = ttl
     return reading.image(leases)
 
 

@@ -32,7 +32,11 @@ MIGRATIONS: tuple[str, ...] = (
         sum INTEGER NOT NULL        -- CRC-32 of all of the above; SQLite does not notice a flipped bit in a value
     ) STRICT;
     CREATE INDEX log_key ON log (key);
-    CREATE TABLE leases (id TEXT PRIMARY KEY, ttl REAL NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE leases (
+        id TEXT PRIMARY KEY,
+        ttl REAL NOT NULL,
+        sum INTEGER NOT NULL        -- CRC-32 of both
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO state VALUES ('compacted', 0);
     """,
