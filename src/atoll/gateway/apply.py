@@ -13,7 +13,6 @@ from atoll.gateway import command
 from atoll.gateway.backend import server_options
 from atoll.gateway.command import Command
 from atoll.gateway.config import map_path
-from atoll.gateway.frontend import address
 from atoll.gateway.plan import AddServer, Operation, Plan, RemoveServer, SetWeight, SwapMap
 from atoll.gateway.retire import Retirement
 from atoll.gateway.runtime import Runtime, refusal
@@ -102,9 +101,8 @@ class Applier:
             case AddServer(backend=backend, traits=traits, server=server):
                 if self._retirement.cancel(backend, server.name):
                     return revive(operation)
-                where = address(server.host, server.port)
                 return [
-                    command.add_server(backend, server.name, [where, *server_options(traits, server)]),
+                    command.add_server(backend, server.name, server.host, server.port, server_options(traits, server)),
                     *([command.enable_health(backend, server.name)] if server.check else []),
                     command.ready(backend, server.name),
                 ]

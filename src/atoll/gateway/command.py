@@ -43,9 +43,11 @@ class Command(msgspec.Struct, frozen=True):
         return (self.silent and not text) or (bool(self.done) and text.startswith(self.done))
 
 
-def add_server(backend: str, server: str, options: Iterable[str]) -> Command:
-    """Make a server, in maintenance and unchecked; `options` begin with `host:port` and name everything (no default holds)."""
-    words = [_word(_OPTION, word, "server option") for word in options]
+def add_server(backend: str, server: str, host: str, port: int, options: Iterable[str]) -> Command:
+    """Make a server, in maintenance and unchecked; `options` say everything, since no default holds."""
+    address = _word(_ADDRESS, host, "address")
+    where = f"[{address}]:{_port(port)}" if ":" in address else f"{address}:{_port(port)}"
+    words = [where, *(_word(_OPTION, word, "server option") for word in options)]
     return Command(
         f"add server {_server(backend, server)} {' '.join(words)}", ("New server registered.",), silent=False
     )
@@ -85,9 +87,7 @@ def weigh(backend: str, server: str, weight: int) -> Command:
 
 def readdress(backend: str, server: str, host: str, port: int) -> Command:
     """Point it elsewhere; closes the idle connections to where it pointed."""
-    if not 1 <= port <= 65535:
-        raise _refused("port", port)
-    where = f"addr {_word(_ADDRESS, host, 'address')} port {port}"
+    where = f"addr {_word(_ADDRESS, host, 'address')} port {_port(port)}"
     return Command(
         f"set server {_server(backend, server)} {where}",
         ("IP changed", "port changed", "no need to change", "nothing changed"),
@@ -149,6 +149,12 @@ def drop_version(file: str, version: int) -> Command:
 
 def _server(backend: str, server: str) -> str:
     return f"{_word(_NAME, backend, 'backend')}/{_word(_NAME, server, 'server')}"
+
+
+def _port(port: int) -> int:
+    if not 1 <= port <= 65535:
+        raise _refused("port", port)
+    return port
 
 
 def _word(grammar: re.Pattern[str], raw: str, what: str) -> str:

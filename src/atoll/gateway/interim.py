@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import msgspec
 
-from atoll.gateway.config import ROUTES, SERVICES, Backend, GatewayConfig
+from atoll.gateway.config import CHECKS, ROUTES, SERVICES, Backend, Entries, GatewayConfig
 from atoll.gateway.plan import sections
+
+_BACKEND = 2
+"""Which field of a verdict in the maps names the backend."""
 
 
 def interim(running: GatewayConfig, wanted: GatewayConfig, *, hopeless: bool = False) -> GatewayConfig:
     """`wanted`, cut down to what the sections, header rules and listeners of `running` can do.
 
-    A backend whose traits change keeps the loaded ones; one that is not loaded waits, and the maps that would send
-    requests to it stay as they are: a route that leads nowhere is worse than one that is two seconds late. When the
-    reload is `hopeless` (HAProxy refused it), everybody else's routes go first and the maps are replaced.
+    A backend whose traits change, or that moves because of that, keeps its section and traits and gets its servers. For
+    one that has no section yet the maps stay as they are: a route that leads nowhere is worse than one that is two
+    seconds late. When the reload is `hopeless` (HAProxy refused it), everybody else's routes go first and the maps are
+    replaced. The revision stays that of `running`: the wanted one is not reached yet.
     """
     loaded = sections(running)
+    homes = _homes(running, wanted)
     backends = []
     for backend in wanted.backends:
-        section = loaded.get(backend.name)
-        if section is None:
-            continue
-        traits = section.traits
-        same = traits == backend.traits
-        servers = backend.servers if same or _fits(backend, running) else tuple(section.servers.values())
-        backends.append(backend if same else msgspec.structs.replace(backend, traits=traits, servers=servers))
+        home = homes.get(backend.name)
+        if home is not None:
+            traits = loaded[home].traits
+            same = home == backend.name and traits == backend.traits
+            backends.append(backend if same else msgspec.structs.replace(backend, name=home, traits=traits))
     used = {backend.name for backend in backends}
     idle = tuple(
         msgspec.structs.replace(backend, servers=()) if backend.servers else backend
@@ -37,11 +40,13 @@ def interim(running: GatewayConfig, wanted: GatewayConfig, *, hopeless: bool = F
         if backend.name not in used
     )
     taken = used | {backend.name for backend in idle}
-    maps = dict(wanted.maps)
+    moved = {name: home for name, home in homes.items() if name != home}
+    maps = _moved(wanted.maps, moved) if moved else dict(wanted.maps)
     if not hopeless and unreachable(running, wanted):
         maps |= {name: running.maps[name] for name in (ROUTES, SERVICES) if name in running.maps}
     return msgspec.structs.replace(
         wanted,
+        revision=running.revision,
         backends=tuple(backends),
         idle=idle,
         slots=tuple(slot for slot in running.slots if slot[1] not in taken),
@@ -53,14 +58,38 @@ def interim(running: GatewayConfig, wanted: GatewayConfig, *, hopeless: bool = F
 
 def unreachable(running: GatewayConfig, wanted: GatewayConfig) -> list[str]:
     """What nobody can reach before the reload, whatever is done meanwhile: new sections, listeners and header rules."""
-    loaded = sections(running)
-    missing = [backend.name for backend in wanted.backends if backend.name not in loaded]
+    homes = _homes(running, wanted)
+    missing = [backend.name for backend in wanted.backends if backend.name not in homes]
     missing += [f"port {port}" for port, _ in wanted.tcp_ports if port not in dict(running.tcp_ports)]
     missing += ["+".join(names) for names in wanted.header_sets if names not in running.header_sets]
     return missing
 
 
-def _fits(backend: Backend, running: GatewayConfig) -> bool:
-    """Whether the servers of `backend` mean the same under the traits that are loaded: only the kind matters to them."""
-    loaded = sections(running)[backend.name].traits
-    return loaded.kind == backend.traits.kind and loaded.sticky == backend.traits.sticky
+def _homes(running: GatewayConfig, wanted: GatewayConfig) -> dict[str, str]:
+    """Wanted section → loaded section that can carry it: itself, or the one its upstream is in; only of the same kind."""
+    loaded = sections(running)
+    places: dict[str, Backend] = {backend.upstream: backend for backend in (*running.idle, *running.backends)}
+    homes = {}
+    for backend in wanted.backends:
+        place = places.get(backend.upstream)
+        if backend.name in loaded and loaded[backend.name].traits.kind == backend.traits.kind:
+            homes[backend.name] = backend.name
+        elif place is not None and place.traits.kind == backend.traits.kind:
+            homes[backend.name] = place.name
+    return homes
+
+
+def _moved(maps: dict[str, Entries], moved: dict[str, str]) -> dict[str, Entries]:
+    """The maps with sections named as they are loaded."""
+    found = dict(maps)
+    for name in (ROUTES, SERVICES):
+        found[name] = tuple((key, _verdict(value, moved)) for key, value in maps.get(name, ()))
+    found[CHECKS] = tuple((moved.get(key, key), value) for key, value in maps.get(CHECKS, ()))
+    return found
+
+
+def _verdict(value: str, moved: dict[str, str]) -> str:
+    fields = value.split("|")
+    if len(fields) > _BACKEND and fields[_BACKEND] in moved:
+        fields[_BACKEND] = moved[fields[_BACKEND]]
+    return "|".join(fields)

@@ -226,12 +226,14 @@ class Master:
 
     async def kill(self) -> None:
         """End a HAProxy that does not answer any more, without asking it."""
-        if self.process is not None:
-            group = await asyncio.to_thread(members, self.process)
+        process = self.process
+        if process is not None:
+            group = await asyncio.to_thread(members, process)
             await _signal(group, signal.SIGKILL)
             await self._gone(group, 2.0)
-            reap(self.process.pid)
-            self.process = None
+            reap(process.pid)
+            if self.process is process:
+                self.process = None
 
     def leave(self) -> None:
         """Let HAProxy run on without us; the next node adopts it."""

@@ -98,7 +98,7 @@ class Reconciler:
         self._pending: Reload | None = None
         self._forced: tuple[str, ...] = ()
         self._reloaded: Instant | None = None
-        self._refused_generation = -1
+        self._refused: GatewayConfig | None = None
         self._refused_until = Instant(0.0)
 
     def offer(self, snapshot: Snapshot) -> None:
@@ -179,6 +179,12 @@ class Reconciler:
                 self._forced = (f"a change failed {REFUSED_LIMIT} times while running: {self.last_error}",)
         except OSError as error:
             self.alarm("the gateway's files cannot be written", error)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not take the gateway or the node along
+            self._unsure = True
+            self._failed = min(self._failed + 1, REFUSED_LIMIT)
+            self.alarm(
+                f"the gateway failed on a change ({type(error).__name__}); the last good configuration stays", error
+            )
         return Health.GOOD
 
     async def _bring(self) -> None:
@@ -189,7 +195,7 @@ class Reconciler:
         plan = make_plan(self.running, target)
         self._pending = plan if isinstance(plan, Reload) else None
         if isinstance(plan, Reload):
-            hopeless = plan.generation == self._refused_generation and self._clock.now() < self._refused_until
+            hopeless = target is self._refused and self._clock.now() < self._refused_until
             if not hopeless and self._reload_wait() <= 0:
                 await self._reload(target, (*self._forced, *plan.reasons))
                 return
@@ -291,11 +297,13 @@ class Reconciler:
             folder = await self._writer.stage(config)
             await self._master.reload(folder)
         except (GatewayRefused, PortTaken) as error:
-            self._refused_generation = target.generation
+            self._refused = target
             self._refused_until = Instant(self._clock.now() + REFUSED_PAUSE)
             self._pending = None
             self.alarm("a reload was refused; the last good configuration stays", error)
             self._writer.offer(self.running)
+            # what needs no reload is done now
+            self._offered.set()
             if folder is not None:
                 await self._writer.discard(folder)
             return

@@ -15,7 +15,7 @@ from atoll.model.route import Route, Share
 from atoll.model.service import Instance
 
 
-class Upstream(msgspec.Struct, frozen=True, order=True):
+class Upstream(msgspec.Struct, frozen=True):
     """A service, one version of it, or all but some versions of it."""
 
     service: ServiceName
@@ -26,6 +26,10 @@ class Upstream(msgspec.Struct, frozen=True, order=True):
         if self.version is not None:
             return f"{self.service}@{self.version}"
         return f"{self.service}@-{','.join(self.but)}" if self.but else self.service
+
+    def __lt__(self, other: Upstream) -> bool:
+        # by name: None and a version do not compare
+        return str(self) < str(other)
 
     def has(self, instance: Instance) -> bool:
         """Whether `instance`, one of this service, belongs to it."""

@@ -1,0 +1,258 @@
+"""faults.md D3 to D6, D17, and ports that belong to others: what fails, what stays, how fast it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from atoll.errors import GatewayRefused, PortTaken
+from atoll.gateway.process import members
+from tests.contract.gateway_edge.world import World, end_all, runs
+
+
+async def _routed(world: World) -> None:
+    one = await world.upstream("one")
+    world.service("orders")
+    world.instance("orders", "one", one.port)
+    world.route("orders", "/orders", "orders")
+    await world.push()
+
+
+async def _serves_again(world: World, within: float = 5.0) -> float:
+    """Seconds until a request succeeds."""
+    began = time.monotonic()
+    while True:
+        try:
+            async with asyncio.timeout(0.5):
+                if (await world.get("/orders/x")).status == 200:
+                    return time.monotonic() - began
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            pass
+        assert time.monotonic() - began < within, "it does not serve again"
+        await asyncio.sleep(0.01)
+
+
+async def _everybody(world: World) -> set[int]:
+    recorded = world.driver._master._recorded()  # type: ignore[union-attr]
+    return {process.pid for process in members(recorded)} if recorded else set()
+
+
+async def test_a_killed_worker_is_replaced_from_the_last_good_file_within_a_second(world: World) -> None:
+    await _routed(world)
+    master, config = world.master(), world.driver.config
+    os.kill(await world.worker(), signal.SIGKILL)
+    await world.until(lambda: world.driver.report().pid not in (None, master))
+    outage = await _serves_again(world)
+    assert outage < 1.0
+    assert world.driver.config == config
+    assert world.driver.restarts == 1
+
+
+async def test_a_killed_master_is_replaced_and_its_orphan_is_gone_within_a_second(world: World) -> None:
+    await _routed(world)
+    master, worker = world.master(), await world.worker()
+    began = time.monotonic()
+    os.kill(master, signal.SIGKILL)
+    await world.until(lambda: world.driver.report().pid not in (None, master))
+    await _serves_again(world)
+    back = time.monotonic() - began
+    await world.until(lambda: not runs(worker))
+    assert back < 1.0
+    assert time.monotonic() - began < back + 1.5
+    assert len(await _everybody(world)) == 2
+
+
+async def test_haproxy_outlives_its_node_and_the_next_node_adopts_it(cold: World) -> None:
+    async with cold.driver.running():
+        await _routed(cold)
+        master = cold.master()
+    # the first node is gone, HAProxy is not
+    assert (await cold.get("/orders/x")).status == 200
+
+    second = cold.again()
+    async with second.running():
+        assert second.report().pid == master
+        assert second.report().reloads == 0
+        cold.driver = second
+        two = await cold.upstream("two")
+        key = cold.instance("orders", "two", two.port)
+        cold.offer()
+        await second.routed(*key)
+        assert second.config.generation > 1
+        assert {(await cold.get("/orders/x")).body for _ in range(8)} == {"one", "two"}
+        assert second.report().errors == 0
+        await second.stop(0)
+
+
+async def test_adopting_with_other_settings_reloads_and_says_why(cold: World) -> None:
+    async with cold.driver.running():
+        await _routed(cold)
+    second = cold.again(server_timeout=7.0)
+    async with second.running():
+        cold.driver = second
+        cold.offer()
+        await cold.until(lambda: second.report().reloads == 1)
+        assert "settings or version changed" in second.report().last_reload
+        assert (await cold.get("/orders/x")).status == 200
+        await second.stop(0)
+
+
+async def test_without_a_control_plane_haproxy_starts_from_the_last_good_file(cold: World) -> None:
+    async with cold.driver.running():
+        await _routed(cold)
+        config = cold.driver.config
+    end_all(cold.driver)
+
+    second = cold.again()
+    began = time.monotonic()
+    async with second.running():
+        assert (await cold.get("/orders/x")).status == 200
+        assert time.monotonic() - began < 1.0
+        assert second.config.backends == config.backends
+        await second.stop(0)
+
+
+async def test_a_restart_starts_from_what_was_applied_while_running(world: World) -> None:
+    await _routed(world)
+    two = await world.upstream("two")
+    world.gone("orders", "one")
+    key = world.instance("orders", "two", two.port)
+    world.offer()
+    await world.driver.routed(*key)
+    # at once: the file may not have been written yet
+    os.kill(await world.worker(), signal.SIGKILL)
+    await world.until(lambda: world.driver.restarts == 1 and world.driver.report().pid is not None)
+    await _serves_again(world)
+    assert {(await world.get("/orders/x")).body for _ in range(5)} == {"two"}
+
+
+async def test_a_file_that_haproxy_refuses_changes_nothing_and_its_own_line_is_told(world: World) -> None:
+    await _routed(world)
+    render, generation = world.driver._writer._render, world.driver.config.generation
+
+    def broken(config: object) -> dict[str, bytes]:
+        files = dict(render(config))  # type: ignore[arg-type]
+        return {**files, "haproxy.cfg": files["haproxy.cfg"] + b"backend broken\n  balance sideways\n"}
+
+    world.driver._writer._render = broken
+    world.service("sticky", sticky=True)
+    world.offer()
+    await world.until(lambda: world.driver.report().errors > 0)
+    said = world.driver.report().last_error
+    assert "'sideways'" in said or "balance" in said
+    assert "(the line: balance sideways)" in said
+    assert world.driver.report().reloads == 0
+    assert (await world.get("/orders/x")).status == 200
+    good = world.driver.folder.target(world.driver.folder.current)
+    assert good is not None
+    assert generation <= world.driver.config.generation
+
+    # the next good configuration heals it
+    world.driver._writer._render = render
+    two = await world.upstream("two")
+    world.instance("sticky", "two", two.port)
+    world.route("sticky", "/sticky", "sticky")
+    await world.push()
+    assert (await world.get("/sticky")).body == "two"
+    assert world.driver.report().reloads == 1
+
+
+async def test_a_current_file_that_haproxy_refuses_is_passed_over_for_the_last_one_that_it_took(world: World) -> None:
+    await _routed(world)
+    render = world.driver._writer._render
+    world.driver._writer._render = lambda config: {**render(config), "haproxy.cfg": b"sideways\n"}
+    two = await world.upstream("two")
+    world.instance("orders", "two", two.port)
+    await world.push()
+    await world.until(lambda: (world.driver.folder.current / "haproxy.cfg").read_bytes() == b"sideways\n")
+    os.kill(await world.worker(), signal.SIGKILL)
+    assert await _serves_again(world) < 1.5
+    # the good file is older than what ran; what is missing is brought back while it runs
+    await world.until(lambda: world.driver.config.revision == world.snapshot.revision)
+    await world.until(
+        lambda: {backend.upstream: len(backend.servers) for backend in world.driver.config.backends} == {"orders": 2}
+    )
+    assert {(await world.get("/orders/x")).body for _ in range(8)} == {"one", "two"}
+
+
+async def test_haproxy_that_starts_from_no_file_is_said_so(cold: World) -> None:
+    cold.driver._writer._render = lambda _config: {"haproxy.cfg": b"frontend x\n  sideways\n"}
+    with pytest.raises(GatewayRefused, match="unknown keyword 'sideways'"):
+        async with cold.driver.running():
+            raise AssertionError("it must not run")
+
+
+async def test_a_port_of_somebody_else_is_refused_before_the_start_with_pid_and_program(cold: World) -> None:
+    with socket.socket() as taken:
+        # as HAProxy itself binds: a second one would share the port, not fail
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", cold.settings.gateway.port))
+        taken.listen()
+        with pytest.raises(PortTaken) as refused:
+            async with cold.driver.running():
+                raise AssertionError("it must not run")
+    assert refused.value.fields["pid"] == os.getpid()
+    assert str(cold.settings.gateway.port) in refused.value.detail
+    assert refused.value.fields["program"] in refused.value.detail
+    assert not cold.driver.files.master.exists()
+
+
+async def test_a_stopped_haproxy_is_unknown_then_replaced(world: World) -> None:
+    await _routed(world)
+    master, worker = world.master(), await world.worker()
+    os.kill(worker, signal.SIGSTOP)
+    began = time.monotonic()
+    two = await world.upstream("two")
+    key = world.instance("orders", "two", two.port)
+    world.offer()
+    await asyncio.wait_for(world.driver.routed(*key), 8)
+    assert time.monotonic() - began < 6
+    assert world.master() != master
+    assert not runs(worker) or worker not in await _everybody(world)
+    assert "did not answer within 1 s" in world.driver.report().last_error
+    assert (await world.get("/orders/x")).status == 200
+
+
+async def test_a_stopped_haproxy_that_goes_on_in_time_is_not_replaced(world: World) -> None:
+    await _routed(world)
+    master, worker = world.master(), await world.worker()
+    os.kill(worker, signal.SIGSTOP)
+    two = await world.upstream("two")
+    key = world.instance("orders", "two", two.port)
+    world.offer()
+    await world.until(lambda: world.driver.report().errors > 0)
+    os.kill(worker, signal.SIGCONT)
+    await asyncio.wait_for(world.driver.routed(*key), 3)
+    assert (world.master(), await world.worker()) == (master, worker)
+
+
+async def test_what_somebody_else_changes_in_haproxy_is_healed_and_visible(world: World) -> None:
+    await _routed(world)
+    (backend, server), row = next(iter((await world.rows()).items()))
+    runtime = world.runtime
+    await runtime.ask(f"set server {backend}/{server} weight 3")
+    await runtime.ask("clear map routes.map")
+    assert (await world.get("/orders/x")).status == 404
+    await world.until(lambda: world.driver._reconciler.healed >= 2, 5)  # type: ignore[union-attr]
+    await world.until(lambda: not world.driver.differences, 5)
+    assert (await world.rows())[backend, server].weight == row.weight
+    assert (await world.get("/orders/x")).status == 200
+
+    await runtime.ask(f"set server {backend}/{server} state maint")
+    await asyncio.sleep(0)
+    assert (await world.get("/orders/x")).status == 503
+    assert await _serves_again(world) < 3
+
+
+async def test_stopping_ends_haproxy_and_leaves_no_process(world: World) -> None:
+    await _routed(world)
+    everybody = await _everybody(world)
+    assert len(everybody) == 2
+    await world.driver.stop(0.2)
+    assert not any(runs(pid) for pid in everybody)
+    assert world.driver.report().pid is None

@@ -1,0 +1,140 @@
+"""Reloads: only with a reason, at a distance, and without losing what HAProxy knew."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from atoll.model.service import Balance, BalanceKind, Check, CheckKind
+from tests.contract.gateway_edge.world import Answer, Client, World, a_world
+
+
+async def test_what_haproxy_cannot_change_while_it_runs_is_a_reload_with_its_reason(world: World) -> None:
+    one = await world.upstream("one")
+    world.service("orders", sticky=True)
+    world.instance("orders", "one", one.port)
+    world.route("orders", "/orders", "orders")
+    before = await world.worker()
+    await world.push()
+    assert (await world.get("/orders/x")).body == "one"
+    assert world.driver.report().reloads == 1
+    assert "backend orders for orders" in world.driver.report().last_reload
+    assert await world.worker() != before
+    # what follows needs none
+    world.instance("orders", "two", one.port)
+    await world.push()
+    assert world.driver.report().reloads == 1
+
+
+async def test_a_reload_that_must_wait_holds_up_nothing_else() -> None:
+    async with a_world(reload_after_start=3.0) as world, world.driver.running():
+        one, two = await world.upstream("one"), await world.upstream("two")
+        world.service("orders")
+        world.route("orders", "/orders", "orders")
+        world.instance("orders", "one", one.port)
+        await world.push()
+
+        # everybody can be reached without it, so a young process keeps its stick tables
+        world.service("orders", balance=Balance(kind=BalanceKind.ROUND_ROBIN), mesh_index=0)
+        key = world.instance("orders", "two", two.port)
+        world.offer()
+        await asyncio.wait_for(world.driver.routed(*key), 0.5)
+        assert {(await world.get("/orders/x")).body for _ in range(8)} == {"one", "two"}
+        assert world.driver.report().reloads == 0
+        assert world.driver.report().revision < world.snapshot.revision
+
+        await world.until(lambda: world.driver.report().reloads == 1, 5)
+        assert "backend orders for orders" in world.driver.report().last_reload
+        assert world.driver.report().revision == world.snapshot.revision
+        await world.driver.stop(0)
+
+
+async def test_many_changes_that_need_a_reload_share_few() -> None:
+    async with a_world(reload_interval=0.5) as world, world.driver.running():
+        one = await world.upstream("one")
+        world.service("orders")
+        world.instance("orders", "one", one.port)
+        await world.push()
+        began = time.monotonic()
+        for number in range(60):
+            world.route(f"r{number}", f"/r{number}", "orders", headers={f"x-{number % 5}": "yes"})
+            world.offer()
+            await asyncio.sleep(0.01)
+        await world.until(lambda: world.driver.config.revision == world.snapshot.revision)
+        took = time.monotonic() - began
+        assert world.driver.report().reloads <= 1 + took / 0.5
+        for number in range(0, 60, 7):
+            assert (await world.get(f"/r{number}", headers=f"X-{number % 5}: yes\r\n")).body == "one"
+            assert (await world.get(f"/r{number}")).status == 404
+        await world.driver.stop(0)
+
+
+async def test_a_dead_server_stays_dead_over_a_reload_and_a_download_goes_on(world: World) -> None:
+    one, ill = await world.upstream("one"), await world.upstream("ill")
+    ill.healthy = False
+    # a process that knew nothing would believe it up for minutes
+    check = Check(kind=CheckKind.HTTP, path="/health", interval=30.0, fall=5)
+    world.service("orders", check=check)
+    world.route("orders", "/orders", "orders")
+    world.instance("orders", "one", one.port)
+    world.instance("orders", "ill", ill.port)
+    await world.push()
+    backend, server = next(key for key in await world.rows() if key[1].startswith("ill"))
+    await world.runtime.ask(f"set server {backend}/{server} health down")
+    assert not (await world.rows())[backend, server].up
+    download = asyncio.create_task(world.get("/orders/slow/40"))
+    await world.until(lambda: one.requests == 1)
+
+    world.service("other", sticky=True)
+    await world.push()
+    assert world.driver.report().reloads == 1
+    assert not (await world.rows())[backend, server].up
+    assert {(await world.get("/orders/x")).body for _ in range(6)} == {"one"}
+    assert (await download).body == "." * 40
+
+
+async def test_requests_go_on_over_reloads(world: World) -> None:
+    one = await world.upstream("one")
+    world.service("orders")
+    world.route("orders", "/orders", "orders")
+    world.instance("orders", "one", one.port)
+    await world.push()
+    over = asyncio.Event()
+
+    async def ask() -> list[int]:
+        client, seen = Client(world.settings.gateway.port), []
+        while not over.is_set():
+            seen.append((await client.get("/orders/x")).status)
+            await asyncio.sleep(0.003)
+        client.close()
+        return seen
+
+    clients = [asyncio.create_task(ask()) for _ in range(4)]
+    for number in range(3):
+        world.service(f"other{number}", sticky=True)
+        await world.push()
+    over.set()
+    seen = [status for each in await asyncio.gather(*clients) for status in each]
+    assert world.driver.report().reloads == 3
+    assert set(seen) == {200}
+    assert len(seen) > 100
+
+
+async def test_old_workers_are_bounded() -> None:
+    async with a_world(old_workers=2, reload_interval=0.1) as world, world.driver.running():
+        one = await world.upstream("one")
+        world.service("orders")
+        world.route("orders", "/orders", "orders")
+        world.instance("orders", "one", one.port)
+        await world.push()
+        held: list[asyncio.Task[Answer]] = []
+        for number in range(5):
+            held.append(asyncio.create_task(world.get("/orders/slow/1500")))
+            await world.until(lambda: one.requests == len(held))
+            world.service(f"other{number}", sticky=True)
+            await world.push()
+        master = world.driver._master
+        assert master is not None
+        assert len((await master.workers()).old) <= 2
+        await world.driver.stop(0)
+        await asyncio.gather(*held, return_exceptions=True)
