@@ -34,6 +34,8 @@ class Scenario:
     seed: int
     folder: Path
     long: bool = LONG
+    share: float = 1.0
+    """Part of the short form's repetitions that is enough: a scenario that shall fail needs fewer."""
     figures: dict[str, object] = field(default_factory=dict)
     _histories: list[History] = field(default_factory=list)
 
@@ -43,7 +45,7 @@ class Scenario:
 
     def times(self, short: int, long: int) -> int:
         """How often, in the form that is run."""
-        return long if self.long else short
+        return long if self.long else max(1, round(short * self.share))
 
     def history(self, name: str = "calls") -> History:
         """A history that is kept when the scenario fails."""

@@ -7,6 +7,7 @@ syscalls shows. Ends in order when stdin ends; with STORAGE_FAILED when the disk
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -21,8 +22,12 @@ from atoll.kit.tasks import Tasks, owned
 from atoll.model.names import Key
 from atoll.settings import Store as StoreSettings
 from atoll.store.backup import backup
-from atoll.store.base import Change, Delete, EventKind, Expect, Put, Revision
+from atoll.store.base import Change, Delete, Entry, EventKind, Expect, Put, Revision
+from atoll.store.draft import Draft
+from atoll.store.journal import Journal, Record
+from atoll.store.memory import Answers
 from atoll.store.sqlite import SqliteStore, open_store
+from atoll.store.watch import Watches
 
 REFUSED_TO_START = 3
 STORAGE_FAILED = 74
@@ -128,6 +133,54 @@ class Program:
             os._exit(STORAGE_FAILED)
 
 
+def sabotage(kind: str) -> None:
+    """Break a promise of the engine, so that the scenarios can be seen to notice."""
+    if kind == "answers-first":
+        keep = SqliteStore._keep
+
+        def answer_then_keep(store: SqliteStore, draft: Draft, answers: Answers) -> None:
+            store._tell(answers)
+            asyncio.get_running_loop().call_later(0.02, keep, store, draft, answers)
+
+        SqliteStore._keep = answer_then_keep  # type: ignore[method-assign,assignment]
+    elif kind == "no-sync":
+        set_up = Journal._set_up
+
+        def unsynced(journal: Journal, connection: Any) -> None:
+            set_up(journal, connection)
+            connection.pragma("synchronous", "off")
+
+        Journal._set_up = unsynced  # type: ignore[method-assign,assignment]
+    elif kind == "forgives-the-disk":  # an error of a write is taken for success
+        write = Journal.write
+
+        def forgiving(journal: Journal, record: Record) -> None:
+            with contextlib.suppress(AtollError):
+                write(journal, record)
+
+        Journal.write = forgiving  # type: ignore[method-assign,assignment]
+    elif kind == "skips-events":
+        publish = Watches.publish
+
+        def skipping(watches: Watches, change: Change) -> None:
+            if change.revision % 5:
+                publish(watches, change)
+
+        Watches.publish = skipping  # type: ignore[method-assign,assignment]
+    elif kind == "stale-reads":
+        get = SqliteStore.get
+        seen: dict[Key, Entry | None] = {}
+
+        async def stale(store: SqliteStore, key: Key) -> Entry | None:
+            if key not in seen or store.revision % 3:
+                seen[key] = await get(store, key)
+            return seen[key]
+
+        SqliteStore.get = stale  # type: ignore[method-assign,assignment]
+    else:
+        raise ValueError(kind)
+
+
 async def serve(folder: Path, settings: StoreSettings) -> None:
     reader = asyncio.StreamReader(limit=LINE_LIMIT)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -141,6 +194,8 @@ async def serve(folder: Path, settings: StoreSettings) -> None:
 
 def main() -> int:
     log_to_stderr("WARNING")
+    if kind := os.environ.get("ATOLL_TEST_SABOTAGE"):
+        sabotage(kind)
     try:
         asyncio.run(serve(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=StoreSettings)))
     except AtollError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from atoll.settings import Store as StoreSettings
 from atoll.testing.history import acknowledged, read_history
 from atoll.testing.promises import acked_is_durable, judge, log_is_whole, refused_did_not_happen, revisions_grow
 from atoll.testing.watched import sessions_of, watch_contract
@@ -12,6 +13,7 @@ from tests.fault.scenario import Scenario
 from tests.fault.store_process import StoreProcess, store_process
 
 WRITERS = 5
+KEEP_ALL = StoreSettings(history=1_000_000)
 WATCHED = {"all": "", "web": "web/", "web2": "web2/"}
 
 
@@ -38,9 +40,9 @@ async def test_every_acknowledged_write_survives_kill_9_and_watchers_resume_with
     kills = scenario.times(20, 200)
     resume = dict.fromkeys(WATCHED, 1)
     for number in range(kills):
-        async with store_process(scenario.state()) as store:
+        async with store_process(scenario.state(), settings=KEEP_ALL) as store:
             await life(store, scenario, number, resume)
-    async with store_process(scenario.state()) as store:
+    async with store_process(scenario.state(), settings=KEEP_ALL) as store:
         log, compacted = await store.log()
         last = scenario.history("watches-last")
         for name, prefix in WATCHED.items():
