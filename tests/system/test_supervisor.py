@@ -16,8 +16,9 @@ from atoll.model.names import InstanceId, ServiceName
 from atoll.model.report import Phase
 from atoll.model.service import Condition, Restart, Run, Service
 from atoll.settings import Supervisor as Limits
-from atoll.supervisor import processes
+from atoll.supervisor import processes, record
 from atoll.supervisor.output import read_logs
+from atoll.supervisor.record import Places
 from tests.system.supervisor_stage import alive, python, staged, web
 
 
@@ -235,17 +236,27 @@ block *= 10000
 begun = worst = 0
 for _ in range(100):
     begun = time.monotonic(); os.write(1, block); worst = max(worst, time.monotonic() - begun)
-print(f'worst {worst:.3f}')
-time.sleep(99)
+print(f'worst {worst:.3f}', flush=True)
+os._exit(3)
 """
     async with staged(tmp_path, limits) as stage:
         await stage.want(python(flood))
-        await stage.until(lambda: any(line.startswith("worst") for line in stage.logged("job-1")[-5:]))
-        worst = next(line for line in stage.logged("job-1")[::-1] if line.startswith("worst"))
+        await stage.until(lambda: stage.phases() == {"job-1": Phase.EXITED})
+        ended = stage.child("job-1")
+        assert ended is not None
+        assert len(ended.last_lines) == 50
+        worst = ended.last_lines[-1]
         assert float(worst.split()[1]) < 1.0
+        cut, dropped = record.counters(Places.of(stage.settings), InstanceId("job-1"))
+        assert (cut, dropped > 500_000) == (0, True)
+        assert sum(path.stat().st_size for path in stage.settings.logs.glob("*/*")) <= 1 << 20
+
+
+async def test_a_child_that_floods_is_reported_with_its_dropped_lines_and_a_small_keeper(tmp_path: Path) -> None:
+    flood = "import os\nblock = (b'x' * 99 + b'\\n') * 10000\nwhile True: os.write(1, block)"
+    async with staged(tmp_path) as stage:
+        await stage.want(python(flood))
         await stage.until(lambda: (one := stage.child("job-1")) is not None and one.lines_dropped > 100_000)
-        size = sum(path.stat().st_size for path in stage.settings.logs.glob("*/*"))
-        assert size <= 1 << 20
         life = stage.supervisor._lives[InstanceId("job-1")]
         assert life.child is not None
         keeper = processes.process(life.child.keeper)

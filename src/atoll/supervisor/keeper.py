@@ -29,6 +29,8 @@ BURST = 4 << 20
 """Bytes that may come at once before RATE applies."""
 CHUNK = 1 << 16
 """Bytes read at once: the kernel's own pipe size."""
+HELD = 16 << 10
+"""Bytes of the newest output kept back while dropping: a program's last words count most."""
 STRAY_GRACE = 1.0
 """Seconds that processes left behind by a crashed main process have after SIGTERM."""
 NOTE_EVERY = 1.0
@@ -54,6 +56,8 @@ class Log:
         self.partial = b""
         self.skipping = False
         """The rest of a cut or dropped line is still to come."""
+        self.held = b""
+        """The end of what was dropped last; written after all when the flood ends or the child does."""
         self.tokens = float(BURST)
         self.filled = time.monotonic()
         self._open()
@@ -73,6 +77,8 @@ class Log:
         if len(data) > self.tokens:
             self._drop(data)
             return
+        if self.held:
+            self.settle()
         if self.skipping:
             end = data.find(b"\n")
             if end < 0:
@@ -107,6 +113,22 @@ class Log:
         )
         self.partial = b""
         self.skipping = tail
+        self.held = (self.held + data)[-HELD:]
+
+    def settle(self) -> None:
+        """Write what was held back and note how much was dropped before it."""
+        lines = self.held.split(b"\n")[1:-1]  # the first is torn, the last is not complete
+        self.held = b""
+        self.dropped -= len(lines)
+        if self.dropped > self.noted:
+            self.note(
+                f"{self.dropped - self.noted} lines dropped (output faster than {RATE >> 20} MiB/s, or disk full)"
+            )
+            self.noted = self.dropped
+        stamp = time.time()
+        text = b"".join(b"%.3f |%s\n" % (stamp, line[: self.line_limit]) for line in lines)
+        self.tokens -= len(text)
+        self._write(text, len(lines))
 
     def note(self, text: str) -> None:
         """Write a line of the keeper's own."""
@@ -114,18 +136,10 @@ class Log:
 
     def end(self) -> None:
         """Nothing more comes: write what has no newline."""
+        self.settle()
         if self.partial:
             self._write(b"%.3f |%s\n" % (time.time(), self.partial), 1)
             self.partial = b""
-        self.say_dropped()
-
-    def say_dropped(self) -> None:
-        """Note how many lines were dropped since the last note."""
-        if self.dropped > self.noted:
-            self.note(
-                f"{self.dropped - self.noted} lines dropped (output faster than {RATE >> 20} MiB/s, or disk full)"
-            )
-            self.noted = self.dropped
 
     def _write(self, text: bytes, lines: int) -> None:
         view = memoryview(text)
@@ -286,7 +300,7 @@ class Keeper:
                 self.end_all(signal.SIGKILL)
             if now - noted >= NOTE_EVERY:
                 noted = now
-                self.log.say_dropped()
+                self.log.settle()
                 self.count()
         while self.read(output):
             pass
