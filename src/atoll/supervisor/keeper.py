@@ -1,7 +1,7 @@
 """The keeper: one tiny process per child that holds its output and its exit, so that the node may die.
 
 Run as a script (`python -I -S keeper.py …`), never imported; it uses nothing outside the standard library and starts in
-about 10 ms with 4 MB of its own. It owns: the child's session and process group, the pipe of its output, its log files.
+about 10 ms with 5 MB of its own. It owns: the child's session and process group, the pipe of its output, its log files.
 It promises: a child never sees a closed or full pipe because a node went away; every end is on disk with its cause;
 when the main process has ended, so has everything it started, daemons included (the keeper is their subreaper); one
 instance has at most one keeper (a lock that dies with it); log files stay within their bytes, at any speed of output.
