@@ -20,6 +20,9 @@ Entries = tuple[tuple[str, str], ...]
 ROUTES, SERVICES, CHECKS = "routes", "services", "checks"
 """The maps: what a route compiles to; mesh names and ports to backends; what a backend's health check asks for."""
 
+NOBODY = "edge:nobody"
+"""The section for requests whose service does not exist: it has no servers and answers 503."""
+
 
 @dataclass(frozen=True)
 class Files:

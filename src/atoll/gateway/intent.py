@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from atoll.errors import AtollError, InvalidValue, Overloaded
-from atoll.gateway.config import CHECKS, ROUTES, SERVICES, Backend, Entries, GatewayConfig, Kind, Server, Traits
-from atoll.gateway.maps import Goal, HeaderNames, compile_routes, header_sets, service_verdict
+from atoll.gateway.config import CHECKS, NOBODY, ROUTES, SERVICES, Backend, Entries, GatewayConfig, Kind, Server, Traits
+from atoll.gateway.maps import Goal, HeaderNames, compile_routes, header_sets, service_verdict, set_name
 from atoll.gateway.members import check_entry, check_of, servers_of, traits_of
 from atoll.gateway.placement import fresh_slots, place
 from atoll.gateway.upstream import Upstream, upstream_of
@@ -35,8 +35,6 @@ HEADER_SET_LIMIT = 16
 TIMEOUT_CEILING = 86_400.0
 """Seconds a route may wait for a byte."""
 WEIGHT_LIMIT = 1_000_000
-NOBODY = "edge:nobody"
-"""The section for routes whose service does not exist: it has no servers and answers 503."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -130,12 +128,12 @@ def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
 
 def topped_up(config: GatewayConfig, settings: Gateway) -> GatewayConfig:
     """`config` as a new process best loads it: all spare slots, no idle sections, only the header sets in use."""
-    asked = {key.split("~")[2] for key, _ in config.maps.get(ROUTES, ()) if key.startswith("?") and key.count("~") > 1}
+    asked = {key.split("?")[1] for key, _ in config.maps.get(ROUTES, ()) if key.count("?") == 2}
     return msgspec.structs.replace(
         config,
         idle=(),
         slots=fresh_slots({backend.name for backend in config.backends}, settings),
-        header_sets=tuple(each for each in config.header_sets if "+".join(each) in asked),
+        header_sets=tuple(each for each in config.header_sets if set_name(each) in asked),
     )
 
 
@@ -228,7 +226,7 @@ def _backends(
     for (name, _), instance in snapshot.instances.items():
         by_service.setdefault(name, []).append(instance)
     known, memo.members = memo.members, {}
-    for upstream in sorted(sections):
+    for upstream in sorted(sections, key=str):
         label = str(upstream)
         service = services[upstream.service]
         mine = tuple(each for each in by_service.get(upstream.service, ()) if upstream.has(each))
@@ -281,7 +279,7 @@ def _ports(services: Iterable[Service], settings: Gateway, refused: list[str]) -
 
 
 def _mesh_entries(ports: Mapping[int, ServiceName], goals: Mapping[Upstream, Goal]) -> Iterator[tuple[str, str]]:
-    for upstream, goal in sorted(goals.items()):
+    for upstream, goal in sorted(goals.items(), key=lambda each: str(each[0])):
         if upstream == Upstream(upstream.service):
             yield upstream.service, service_verdict(goal)
     for port, name in sorted(ports.items()):

@@ -1,21 +1,24 @@
 """Routes compiled to the entries of one map, so that a fixed set of rules decides in a constant number of lookups.
 
-One file holds everything, because one commit then replaces everything at once. Its keys (a request's host never has
-`?`, `*`, `~` or `/`: such hosts are refused first):
+One file holds everything, because one commit then replaces everything at once. What is in capitals in its keys can
+not be in a request's host, which is looked up in lower case and refused with a `/`, `?` or `~`:
 
 `<host><path>/` and `<host><path>/?`
     a prefix and an exact path. A request asks for the longest key that begins `<host><path>/?`; `?` cannot be in a
-    path. `<domain>*` stands for the host `*.<domain>`, and `*` for any host; they are asked in this order, as long
-    as none has given a route. Under each of them, shorter prefixes are compiled into the longer ones (fall-through).
-`?<node>~<METHOD>`, `?<node>~*`
+    path. `<domain>ANY` stands for the host `*.<domain>`, and `ANY` for any host; they are asked in this order, as
+    long as none has given a route. Under each of them, shorter prefixes are compiled into the longer ones, so one
+    look also finds what a request falls through to.
+`<METHOD>~<node>`, `ANY~<node>`
     where methods or headers matter a path leads to a node. This is the best route there that names no header, for a
     method that somebody names and for all others.
-`?<node>~<METHOD>~<names>~<values>`
+`<METHOD>~<node>?<names>?<values>`
     the best route there that names exactly these headers. It wins over the one before when its rank is smaller.
 `<route>~<draw>`
     the share of a weighted route that a draw (0 to 99) falls on.
 
-A value is a verdict: `rank|route|backend|service|rewrite|timeout`, or a node: `n<number>|<methods to allow>`.
+A value is a verdict, `rank|route|backend|service|rewrite|timeout|flags`, or a node, `n<number>|<methods to allow>`.
+The flags are `r` when the path is rewritten and `t` when the route has a timeout of its own, or only `w` when a draw
+decides and `wk` when the client keeps its draw (sticky services).
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ REFUSED = 1_000_000
 """Rank of the verdict "only the method is wrong" (405); every route's rank is smaller."""
 NOWHERE = 2_000_000
 """Rank of the verdict "no route" (404)."""
-WEIGHTED, KEEPING = "*", "*keep"
-"""In place of a backend: ask for the draw's share; with `keep`, a client keeps its draw (sticky services)."""
+ANY = "ANY"
+"""Any host, any method."""
 
 HeaderNames = tuple[str, ...]
 
@@ -54,7 +57,7 @@ def compile_routes(routes: Iterable[Route], goals: Goals) -> Entries:
     tables: dict[str, list[Route]] = {}
     ordered = sorted(routes, key=lambda route: route.name)
     for route in ordered:
-        for host in route.match.hosts or ("*",):
+        for host in route.match.hosts or (ANY,):
             tables.setdefault(host_key(host), []).append(route)
     entries: list[tuple[str, str]] = []
     numbers = iter(range(1, 1 << 30))
@@ -83,30 +86,30 @@ def set_name(names: HeaderNames) -> str:
 
 def host_key(host: str) -> str:
     """A host pattern as it stands before the path in a key."""
-    return f"{host[2:]}*" if host.startswith("*.") else host
+    return f"{host[2:]}{ANY}" if host.startswith("*.") else host
 
 
 def verdict(rank: int, route: Route, goals: Goals, share: Share | None = None) -> str:
     """What the map says of a request that `route` (with a share: the share drawn of it) takes."""
-    timeout = str(round(route.timeout * 1000))
-    rewrite = _rewrite(route)
     if share is None and len(route.shares) > 1:
         keep = any(goals(route, each).sticky for each in route.shares)
-        return "|".join((str(rank), route.name, KEEPING if keep else WEIGHTED, "", rewrite, timeout))
+        return f"{rank}|{route.name}|||||{'wk' if keep else 'w'}"
     goal = goals(route, share or route.shares[0])
-    return "|".join((str(rank), route.name, goal.backend, goal.service, rewrite, timeout))
+    rewrite, timeout = _rewrite(route), round(route.timeout * 1000)
+    flags = ("r" if rewrite else "") + ("t" if timeout else "")
+    return f"{rank}|{route.name}|{goal.backend}|{goal.service}|{rewrite}|{timeout}|{flags}"
 
 
 def _rewrite(route: Route) -> str:
-    """`<put>><cut>`, or empty when the path goes on as it came."""
+    """`<put>^<cut>`, or empty when the path goes on as it came."""
     if route.rewrite is None or route.rewrite == route.match.path:
         return ""
-    return f"{head(route.rewrite)}>{head(route.match.path)}"
+    return f"{head(route.rewrite)}^{head(route.match.path)}"
 
 
 def service_verdict(goal: Goal) -> str:
     """What the services map says: a verdict without a route."""
-    return f"0||{goal.backend}|{goal.service}||0"
+    return f"0||{goal.backend}|{goal.service}||0|"
 
 
 def _table(host: str, routes: list[Route], goals: Goals, numbers: Iterator[int]) -> Iterator[tuple[str, str]]:
@@ -145,8 +148,8 @@ def _node(key: str, candidates: list[Route], goals: Goals, numbers: Iterator[int
     number = next(numbers)
     named = {method for route in ranked for method in route.match.methods}
     yield key, f"n{number}|{','.join(sorted(named))}"
-    for method in [*sorted(named), "*"]:
-        yield from _by_headers(f"?n{number}~{method}", method, ranked, goals)
+    for method in [*sorted(named), ANY]:
+        yield from _by_headers(f"{method}~n{number}", method, ranked, goals)
 
 
 def _by_headers(key: str, method: str, ranked: list[Route], goals: Goals) -> Iterator[tuple[str, str]]:
@@ -167,7 +170,7 @@ def _by_headers(key: str, method: str, ranked: list[Route], goals: Goals) -> Ite
             for asked in refused:
                 best.setdefault(asked, f"{REFUSED}|405")
     for names, values in sorted(best):
-        yield (f"{key}~{set_name(names)}~{values}" if names else key), best[names, values]
+        yield (f"{key}?{set_name(names)}?{values}" if names else key), best[names, values]
 
 
 def _asked(match: Match) -> tuple[HeaderNames, str]:

@@ -23,7 +23,7 @@ CHECK_FLOOR, CHECK_CEILING = 0.1, 3600.0
 COUNT_CEILING = 100
 """Failures or successes in a row."""
 PATH_BYTES = 1024
-_PLAIN_PATH = "/!$&'()*+,;=:@-._~?%"
+_PLAIN_PATH = "/!$&()*+,=:@-._~?%"
 
 
 def traits_of(service: Service) -> Traits:

@@ -32,7 +32,7 @@ def place(traits: Mapping[Upstream, Traits], previous: GatewayConfig | None) -> 
         known = {backend.upstream: backend for backend in (*previous.idle, *previous.backends)}
         slots = list(previous.slots)
     placed: dict[Upstream, str] = {}
-    for upstream in sorted(traits):
+    for upstream in sorted(traits, key=str):
         before = known.get(str(upstream))
         if before is not None and before.traits == traits[upstream]:
             placed[upstream] = before.name

@@ -1,0 +1,156 @@
+"""A backend section and its servers, as text. The words of a server are the same in the file and in `add server`.
+
+What all backends of a kind have in common stands in a `defaults` section of that kind. A server added while HAProxy
+runs inherits nothing from there, so every option is said on every server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from atoll.gateway.config import CHECKS, Backend, Kind, Server, Traits, map_path
+from atoll.gateway.frontend import address
+from atoll.gateway.members import health_request
+from atoll.gateway.quote import line, section
+from atoll.model import names
+from atoll.model.service import Balance, BalanceKind
+
+BODY_LIMIT = 15_000
+"""Bytes of a request body that is held back until it is whole, so that a retry can send it again (one buffer)."""
+BODY_WAIT = 500
+"""Milliseconds of holding back, at most."""
+ERROR_LIMIT = 5
+"""Failed requests in a row after which a server is taken out."""
+FAST_CHECK = 0.2
+"""Seconds between checks of a server that is about to change its state."""
+
+_BALANCE = {
+    BalanceKind.LEAST_CONNECTIONS: "leastconn",
+    BalanceKind.ROUND_ROBIN: "roundrobin",
+    BalanceKind.RANDOM: "random",
+}
+_CHECKS = map_path(CHECKS)
+
+# PRI, an empty SETTINGS frame, HEADERS of POST http /grpc.health.v1.Health/Check (HPACK without a dynamic table).
+_PATH = b"/grpc.health.v1.Health/Check"
+_HEADERS = b"".join(
+    (
+        b"\x83\x86",
+        b"\x04" + bytes([len(_PATH)]) + _PATH,
+        b"\x01\x09localhost",
+        b"\x0f\x10\x10application/grpc",
+        b"\x00\x02te\x08trailers",
+    )
+)
+HEALTH_CALL = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    b"\0\0\0\x04\0\0\0\0\0" + len(_HEADERS).to_bytes(3, "big") + b"\x01\x04\0\0\0\x01" + _HEADERS
+)
+SERVING = b"\0\0\0\0\x02\x08\x01"
+"""The answer that passes: an uncompressed message of two bytes, status SERVING."""
+
+# A request may be sent again when nothing of it can have had an effect: the connection failed, or the method is
+# idempotent, or the client says so. A retry needs the whole body, thus the wait.
+RETRY_RULES = f"""\
+  http-request disable-l7-retry if !{{ method GET HEAD OPTIONS TRACE PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
+  acl small req.hdr(content-length),add(0) -m int 1:{BODY_LIMIT}
+  http-request wait-for-body time {BODY_WAIT}ms if {{ method PUT DELETE }} small
+  http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }}
+  http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t }}
+"""
+
+CHECK_RULES = {
+    Kind.HTTP: f"""\
+  option httpchk
+  http-check send meth GET uri-lf %[be_name,map_str({_CHECKS},/)] ver HTTP/1.1 hdr host localhost hdr user-agent atoll
+  http-check expect status 200-399
+""",
+    Kind.PLAIN: "",
+    Kind.GRPC: f"""\
+  option tcp-check
+  tcp-check connect
+  tcp-check send-binary {HEALTH_CALL.hex()}
+  tcp-check send-binary-lf %[be_name,map_str({_CHECKS},{health_request("").hex()})]
+  tcp-check expect binary {SERVING.hex()}
+""",
+    Kind.TCP: "",
+}
+
+
+def backend_section(backend: Backend) -> str:
+    """The section of `backend`, with its servers."""
+    return "\n".join(
+        [
+            *_head(backend.name, backend.traits, backend.service),
+            *(server_line(backend.traits, server) for server in backend.servers),
+            "",
+        ]
+    )
+
+
+def slot_section(kind: Kind, name: str) -> str:
+    """A spare section."""
+    return "\n".join([*_head(name, Traits(kind=kind), ""), ""])
+
+
+def server_line(traits: Traits, server: Server) -> str:
+    """A `server` line."""
+    return line("server", server.name, address(server.host, server.port), *server_options(traits, server))
+
+
+def server_options(traits: Traits, server: Server) -> list[str]:
+    """All that follows name and address, on a `server` line as in `add server`: nothing is left to defaults."""
+    words = ["weight", str(server.effective_weight)]
+    if server.check is not None:
+        check = server.check
+        words += ["check", "inter", milliseconds(check.interval)]
+        words += ["fastinter", milliseconds(min(check.interval, FAST_CHECK)), "downinter", milliseconds(check.interval)]
+        words += ["fall", str(check.fall), "rise", str(check.rise)]
+    if server.check is not None and server.eject:
+        layer = "layer4" if traits.kind is Kind.TCP else "layer7"
+        words += ["observe", layer, "error-limit", str(ERROR_LIMIT), "on-error", "mark-down"]
+    if server.h2:
+        words += ["proto", "h2"]
+    if server.slow_start > 0:
+        words += ["slowstart", milliseconds(server.slow_start)]
+    if traits.sticky:
+        words += ["cookie", hashlib.sha256(server.instance.encode()).hexdigest()[:16]]
+    return words
+
+
+def cookie_name(service: str) -> str:
+    """The sticky cookie of a service; service names have no `_`, so no two share one."""
+    return f"ATOLL_{service.upper().replace('-', '_')}"
+
+
+def milliseconds(seconds: float) -> str:
+    """A duration as HAProxy reads it, at least one millisecond."""
+    return f"{max(1, round(seconds * 1000))}ms"
+
+
+def _head(name: str, traits: Traits, service: str) -> list[str]:
+    lines = [section("backend", name, "from", traits.kind.value), *_balance(traits.kind, traits.balance)]
+    if traits.check_timeout != Traits().check_timeout:
+        lines.append(line("timeout", "check", milliseconds(traits.check_timeout)))
+    if traits.sticky:
+        name = cookie_name(service)
+        lines.append(line("cookie", name, "insert", "indirect", "nocache", "httponly", "attr", "SameSite=Lax"))
+    return lines
+
+
+def _balance(kind: Kind, balance: Balance) -> list[str]:
+    if balance.kind is not BalanceKind.HASH:
+        return [line("balance", _BALANCE[balance.kind])]
+    what, _, header = balance.hash_on.partition(":")
+    if kind is Kind.TCP:
+        return ["  balance hash src", "  hash-type consistent"]
+    if what == "header":
+        return [f"  balance hash req.hdr({names.header_name(header)})", "  hash-type consistent"]
+    if what == "path":
+        return ["  balance hash var(txn.path)", "  hash-type consistent"]
+    return [  # behind the gateway X-Forwarded-For is the gateway's own word, also when a service passes it on
+        "  http-request set-var(txn.client) src",
+        "  http-request set-var(txn.client) req.hdr(x-forwarded-for,1) if { req.hdr(x-forwarded-for) -m found }",
+        "  balance hash var(txn.client)",
+        "  hash-type consistent",
+    ]

@@ -1,0 +1,243 @@
+"""The rules that every request passes: hygiene at the edge, routing by maps, the way into a backend.
+
+The rules are fixed; all that a user writes is in the maps (`maps`), read through variables and never as text of a
+rule. Policies that read more fields of a verdict belong between `_routing` and `_way_in`, the request log after both.
+
+`txn.path` is the normalised path before rewriting, `txn.at` the verdict (see `maps`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from atoll.gateway import problem
+from atoll.gateway.config import NOBODY, ROUTES, SERVICES, GatewayConfig, map_path
+from atoll.gateway.maps import ANY, REFUSED, HeaderNames, set_name
+from atoll.gateway.problem import refusal
+from atoll.gateway.quote import line, quote, section
+from atoll.model import names
+from atoll.settings import Gateway
+
+GATEWAY, MESH = "edge:gateway", "edge:mesh"
+"""The frontends for clients and for services."""
+MESH_HOST = "127.0.0.1"
+DRAW_COOKIE = "ATOLL_DRAW"
+"""A client's lot at weighted routes to sticky services, so that it stays with one version."""
+
+_ROUTES = map_path(ROUTES)
+_SERVICES = map_path(SERVICES)
+
+_HOST = f"""\
+  http-request set-var(txn.path) path
+  http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)
+  acl host_odd var(txn.host) -m sub / ? ~ {quote('"')}
+  acl host_given var(txn.host) -m len gt 0
+"""
+
+# Most paths hold none of these and pass one look. Percent-decoding comes before the dots are resolved, else %2e%2e
+# would be resolved by nobody here and by somebody behind. The query is put back as it came.
+_NORMALISE = f"""\
+  acl odd var(txn.odd) -m bool
+  acl path_odd path -m sub -i %2f %5c %00 %0a %0d %c0 %c1 /.; /..; {quote(chr(92))}
+  http-request set-var(txn.odd) bool(true) if {{ path -m sub % // /. {quote(chr(92))} }}
+{refusal(problem.PATH_REFUSED, "odd path_odd")}
+  http-request set-var(txn.query) query if odd
+  http-request normalize-uri percent-decode-unreserved strict if odd
+  http-request normalize-uri path-merge-slashes if odd
+  http-request normalize-uri path-strip-dot if odd
+  http-request normalize-uri path-strip-dotdot full if odd
+  http-request set-query %[var(txn.query)] if odd {{ var(txn.query) -m found }}
+  http-request set-var(txn.path) path if odd
+{refusal(problem.PATH_REFUSED, "!{ path_beg / }")}
+"""
+
+# What a client says about itself is dropped and said anew; so is everything that only concerns its own connection
+# (a name listed in Connection would make the next hop drop that header; an upgrade to h2c would bypass all rules).
+_OWNERSHIP = """\
+  acl websocket req.hdr(upgrade) -m str -i websocket
+  http-request del-header connection
+  http-request add-header connection upgrade if websocket
+  http-request del-header upgrade if !websocket
+  http-request del-header keep-alive
+  http-request del-header proxy -m beg
+  http-request del-header x-atoll- -m beg
+  http-request del-header x-forwarded- -m beg
+  http-request del-header forwarded
+  http-request add-header x-forwarded-for %ci
+  http-request add-header x-forwarded-proto http
+  http-request add-header x-forwarded-host %[req.hdr(host)]
+  http-request set-header x-real-ip %ci
+"""
+
+_REQUEST_ID = """\
+  http-request set-header x-request-id %[uuid()] if !{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }
+"""
+
+_REWRITE = r"""
+  acl rewrite var(txn.at) -m end r rt
+  http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
+  http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^([^^]*)\^([^^]*)\^\2","\1"),regsub("^$",/)]' if rewrite
+"""
+
+_DRAW = f"""\
+  acl weighted var(txn.at) -m end w k
+  acl keeping var(txn.at) -m end k
+  acl has_draw req.cook({DRAW_COOKIE}) -m reg ^[1-9]?[0-9]$
+  http-request set-var(txn.draw) rand(100) if weighted
+  http-request set-var(txn.new_draw) var(txn.draw) if keeping !has_draw
+  http-request set-var(txn.draw) req.cook({DRAW_COOKIE}) if keeping has_draw
+  http-request set-var(txn.at) var(txn.at),field(2,|),concat(~,txn.draw),map_str({_ROUTES}) if weighted
+  http-response add-header set-cookie "{DRAW_COOKIE}=%[var(txn.new_draw)]; Path=/; HttpOnly; SameSite=Lax" if {{ var(txn.new_draw) -m found }}
+"""
+
+_WAY_IN = f"""\
+  use_backend %[var(txn.at),field(3,|)]
+  default_backend {NOBODY}
+"""
+
+
+def gateway_frontend(config: GatewayConfig, settings: Gateway) -> str:
+    """The listener for clients."""
+    parts = [
+        section("frontend", GATEWAY, "from", "base"),
+        line("bind", address(settings.host, settings.port)),
+        line("option", "http-restrict-req-hdr-names", "reject"),
+        _HOST.rstrip(),
+        refusal(problem.HOST_REFUSED, "host_odd or !host_given !HTTP_1.0"),
+        _NORMALISE.rstrip(),
+        *_routing(config.header_sets),
+        _DRAW.rstrip(),
+        _OWNERSHIP.rstrip(),
+        *_forwarded(settings.host),
+        _REQUEST_ID.rstrip(),
+        _REWRITE.strip("\n"),
+        _WAY_IN.rstrip(),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def mesh_frontend(config: GatewayConfig, settings: Gateway) -> str:
+    """The loopback listener for services: by port, by `Host: orders`, or by `/svc/orders/…` with that prefix taken off.
+
+    Paths and headers go on as they came, but for `x-atoll-*`: caller and callee are of one platform.
+    """
+    parts = [
+        section("frontend", MESH, "from", "base"),
+        line("bind", address(MESH_HOST, settings.mesh_port)),
+        *(line("bind", f"{MESH_HOST}:{ports}") for ports in port_ranges(config, settings)),
+        f"""\
+  http-request set-var(txn.path) path
+  acl known var(txn.at) -m found
+  acl by_path var(txn.by_path) -m bool
+  http-request set-var(txn.at) dst_port,map_str({_SERVICES})
+  http-request set-var(txn.at) req.hdr(host),host_only,lower,map_str({_SERVICES}) if !known
+  http-request set-var(txn.by_path) bool(true) if !known {{ path_beg /svc/ }}
+  http-request set-var(txn.at) path,field(3,/),map_str({_SERVICES}) if by_path
+{refusal(problem.UNKNOWN_SERVICE, "!known")}
+  http-request replace-path ^/svc/[^/]*/?(.*)$ {quote("/" + chr(92) + "1")} if by_path
+  http-request del-header x-atoll- -m beg
+{_REQUEST_ID}{_WAY_IN}""",
+    ]
+    return "\n".join(parts)
+
+
+def tcp_frontends(config: GatewayConfig) -> str:
+    """A listener for each service that speaks bytes, on its mesh port."""
+    parts = []
+    for port, backend in config.tcp_ports:
+        parts += [
+            section("frontend", f"tcp:{port}", "from", "bytes"),
+            line("bind", f"{MESH_HOST}:{port}"),
+            line("default_backend", backend),
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def port_ranges(config: GatewayConfig, settings: Gateway) -> list[str]:
+    """The mesh ports that speak HTTP, as `first-last`: all but those of tcp services."""
+    taken = sorted({port for port, _ in config.tcp_ports})
+    edges = [settings.mesh_ports - 1, *taken, settings.mesh_ports + settings.mesh_count]
+    spans = ((before + 1, after - 1) for before, after in itertools.pairwise(edges))
+    return [f"{first}-{last}" if first < last else str(first) for first, last in spans if first <= last]
+
+
+def address(host: str, port: int) -> str:
+    """host:port as `bind` and `server` take it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _forwarded(host: str) -> Iterator[str]:
+    """RFC 7239; an IPv6 address stands in brackets and quotes."""
+    rule = """  http-request add-header forwarded 'for=%s;host="%%[req.hdr(host)]";proto=http'"""
+    if ":" not in host:
+        yield rule % "%ci"
+    else:
+        yield "  acl v6 src -m sub :"
+        yield rule % "%ci" + " if !v6"
+        yield rule % '"[%ci]"' + " if v6"
+
+
+def _routing(header_sets: Iterable[HeaderNames]) -> list[str]:
+    """The lookups that `maps` describes, for the exact host, the `*.` host and any host, until one gives a route."""
+    sets = [tuple(names.header_name(name) for name in each) for each in header_sets]
+    rules = [
+        "  acl node var(txn.at) -m beg n",
+        f"  acl routed var(txn.at) -m int lt {REFUSED}",
+        "  acl refused var(txn.refused) -m bool",
+    ]
+    for at, each in enumerate(sets):
+        rules += _header_values(f"txn.h{at}", each)
+    asked = (
+        f"var(txn.host),concat(,txn.path,/?),map_beg({_ROUTES})",
+        f"var(txn.host),field(2,.,0),concat({ANY},txn.path,/?),map_beg({_ROUTES})",
+        f"str({ANY}),concat(,txn.path,/?),map_beg({_ROUTES})",
+    )
+    for turn, lookup in enumerate(asked):
+        if turn:
+            rules.append(f"  http-request set-var(txn.refused) bool(true) if {{ var(txn.at) -m int {REFUSED} }}")
+        rules.append(f"  http-request set-var(txn.at) {lookup}{' if !routed' if turn else ''}")
+        rules += _at_node(turn, sets)
+    allow = ",".join(f"%[{lookup},field(2,|)]" for lookup in asked)
+    rules += [
+        f"  http-request set-var(txn.refused) bool(true) if {{ var(txn.at) -m int {REFUSED} }}",
+        f"  http-request set-var-fmt(txn.allow) {allow} if refused !routed",
+        r"""  http-request set-var(txn.allow) 'var(txn.allow),regsub("^,+|,+$","",g),regsub(",,+",",",g)' if refused !routed""",
+        refusal(problem.METHOD_NOT_ALLOWED, "refused !routed"),
+        refusal(problem.NO_ROUTE, "!routed"),
+    ]
+    return rules
+
+
+def _at_node(turn: int, sets: Sequence[HeaderNames]) -> Iterator[str]:
+    """What turns the node that a path led to into a verdict: by method, then by each combination of headers."""
+    if not sets:
+        yield f"  http-request set-var(txn.at) method,concat(~,txn.at),field(1,|),map_str({_ROUTES}) if node"
+        yield f"  http-request set-var(txn.at) str({ANY}),concat(~,txn.at),field(1,|),map_str({_ROUTES}) if node"
+        return
+    key = f"txn.k{turn}"
+    yield f"  http-request set-var({key}) method,concat(~,txn.at),field(1,|) if node"
+    yield (
+        f"  http-request set-var({key}) str({ANY}),concat(~,txn.at),field(1,|)"
+        f" if node !{{ var({key}),map_str({_ROUTES}) -m found }}"
+    )
+    yield f"  http-request set-var(txn.at) var({key}),map_str({_ROUTES}) if node"
+    for at, each in enumerate(sets):
+        here = f"{{ var({key}) -m found }}"
+        found = f"var({key}),concat(?{set_name(each)}?,txn.h{at}),map_str({_ROUTES})"
+        yield f"  http-request set-var(txn.better) {found} if {here} {{ var(txn.h{at}) -m found }}"
+        yield f"  http-request set-var(txn.at) var(txn.better) if {here} {{ var(txn.better),sub(txn.at) lt 0 }}"
+
+
+def _header_values(variable: str, each: HeaderNames) -> list[str]:
+    """The values of the headers in one variable, joined by `|`; not set when one is missing."""
+    first, *rest = each
+    rules = [f"  http-request set-var({variable}) req.fhdr({first})"]
+    for name in rest:
+        rules += [
+            f"  http-request set-var(txn.next) req.fhdr({name}) if {{ var({variable}) -m found }}",
+            f"  http-request set-var({variable}) var({variable}),concat(|,txn.next) if {{ req.fhdr({name}) -m found }}",
+            f"  http-request unset-var({variable}) if !{{ req.fhdr({name}) -m found }}",
+        ]
+    return rules

@@ -1,0 +1,136 @@
+"""GatewayConfig and Settings written out as HAProxy's files. Pure: the same config gives the same bytes.
+
+Everything of ours is text here and in `frontend`, `backend`, `problem`; everything else passes `quote`. A written file
+is the whole truth: HAProxy started from it needs nobody to tell it more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from atoll.gateway.backend import CHECK_RULES, RETRY_RULES, backend_section, milliseconds, slot_section
+from atoll.gateway.config import CHECKS, NOBODY, ROUTES, SERVICES, Entries, Files, GatewayConfig, Kind, Traits
+from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
+from atoll.gateway.problem import PAGES, error_page
+from atoll.gateway.quote import entry, line, section
+from atoll.settings import Gateway
+
+HEADER_WAIT = 10
+"""Seconds in which a request's header must have arrived."""
+QUEUE_WAIT = 1
+"""Seconds a request waits for a server to have room."""
+TUNNEL_IDLE = 3600
+"""Seconds a WebSocket or a tcp connection may be silent."""
+RETRIES = 3
+SPARE_DESCRIPTORS = 2000
+"""For listeners and checks, beside two for every connection. Where the system allows fewer, HAProxy takes what it gets."""
+PEERS = "atoll"
+LOCAL_PEER = "self"
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """What is to be written: the configuration, and the content of each map by the map's name."""
+
+    config: str
+    maps: dict[str, str]
+
+
+def render(config: GatewayConfig, settings: Gateway, files: Files) -> Rendered:
+    """The files for `config`.
+
+    Raises:
+        InvalidValue: a word that cannot be written (control characters); the config was not made by `intent`.
+    """
+    parts = [
+        f"# Written by atoll, generation {config.generation:d} of revision {config.revision:d}. Changes here are lost.",
+        _global(settings, files),
+        _defaults(settings),
+        *(_kind_defaults(kind) for kind in Kind),
+        _peers(files),
+        gateway_frontend(config, settings),
+        mesh_frontend(config, settings),
+        tcp_frontends(config),
+        section("backend", NOBODY, "from", "base") + "\n",
+        *map(backend_section, (*config.backends, *config.idle)),
+        *(slot_section(kind, name) for kind, name in config.slots),
+    ]
+    maps = {name: map_text(config.maps.get(name, ())) for name in (CHECKS, ROUTES, SERVICES)}
+    return Rendered("\n".join(parts), maps)
+
+
+def map_text(entries: Entries) -> str:
+    """A map file's content."""
+    return "".join(f"{entry(key, value)}\n" for key, value in entries)
+
+
+def _global(settings: Gateway, files: Files) -> str:
+    return _lines(
+        section("global"),
+        line("default-path", "config"),
+        line("stats", "socket", str(files.runtime), "mode", "600", "level", "admin", "expose-fd", "listeners"),
+        line("stats", "timeout", "1h"),
+        line("nbthread", str(settings.threads)),
+        line("fd-hard-limit", str(2 * settings.max_connections + SPARE_DESCRIPTORS)),
+        line("hard-stop-after", milliseconds(settings.hard_stop)),
+        line("mworker-max-reloads", str(settings.old_workers)),
+        line("server-state-file", str(files.state)),
+        line("localpeer", LOCAL_PEER),
+        line("spread-checks", "5"),
+        line("expose-experimental-directives"),
+    )
+
+
+def _defaults(settings: Gateway) -> str:
+    return _lines(
+        section("defaults", "base"),
+        line("mode", "http"),
+        *_timeouts(settings),
+        line("timeout", "client", milliseconds(settings.client_timeout)),
+        line("timeout", "server", milliseconds(settings.server_timeout)),
+        line("timeout", "http-request", f"{HEADER_WAIT}s"),
+        line("timeout", "http-keep-alive", milliseconds(settings.client_timeout)),
+        line("retries", str(RETRIES)),
+        line("option", "redispatch", "1"),
+        line("retry-on", "conn-failure", "empty-response", "junk-response", "0rtt-rejected"),
+        line("option", "http-no-delay"),  # an event of a stream goes out when it comes (else 100 ms later)
+        line("option", "idle-close-on-response"),  # after a reload a request on its way still finds its connection
+        line("option", "dontlognull"),
+        line("option", "abortonclose"),
+        line("http-reuse", "safe"),
+        line("load-server-state-from-file", "global"),
+        *map(error_page, PAGES),
+    ) + _lines(
+        section("defaults", "bytes"),
+        line("mode", "tcp"),
+        *_timeouts(settings),
+        line("timeout", "client", f"{TUNNEL_IDLE}s"),
+        line("timeout", "server", f"{TUNNEL_IDLE}s"),
+        line("retries", str(RETRIES)),
+        line("option", "redispatch", "1"),
+        line("option", "dontlognull"),
+        line("load-server-state-from-file", "global"),
+    )
+
+
+def _timeouts(settings: Gateway) -> Iterable[str]:
+    yield line("timeout", "connect", milliseconds(settings.connect_timeout))
+    yield line("timeout", "queue", f"{QUEUE_WAIT}s")
+    yield line("timeout", "check", milliseconds(Traits().check_timeout))
+    yield line("timeout", "tunnel", f"{TUNNEL_IDLE}s")
+
+
+def _kind_defaults(kind: Kind) -> str:
+    if kind is Kind.TCP:
+        return section("defaults", kind.value, "from", "bytes") + "\n"
+    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{RETRY_RULES}"
+
+
+def _peers(files: Files) -> str:
+    """The hand-over of stick tables from an old worker to the new one."""
+    return _lines(section("peers", PEERS), line("bind", f"unix@{files.peer}"), line("server", LOCAL_PEER))
+
+
+def _lines(*lines: str) -> str:
+    return "\n".join(lines) + "\n"
