@@ -83,13 +83,19 @@ def _check(said: Check) -> Check:
         raise _invalid("check.grpc_service", f"{scrub(said.grpc_service, limit=80)!r} is not a gRPC service name")
     return msgspec.structs.replace(
         said,
-        path=names.path_text(said.path, field="check.path"),
+        path=_asked(said.path),
         interval=_number(said.interval, "check.interval", CHECK_FLOOR, DURATION_CEILING),
         timeout=_number(said.timeout, "check.timeout", CHECK_FLOOR, DURATION_CEILING),
         fall=_whole(said.fall, "check.fall", 1, COUNT_CEILING),
         rise=_whole(said.rise, "check.rise", 1, COUNT_CEILING),
         start_period=_number(said.start_period, "check.start_period", 0.0, DURATION_CEILING),
     )
+
+
+def _asked(path: str) -> str:
+    """A path that is asked as it is written: `/health/` is not `/health`, which may answer with a redirect and pass."""
+    names.path_text(path, field="check.path")
+    return path
 
 
 def _balance(said: Balance) -> Balance:

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from atoll.kit.text import closest
+from atoll.model.checked import DURATION_CEILING, SHARE_CEILING, SHARES_LIMIT
 from atoll.model.names import ServiceName
 from atoll.model.route import METHODS, Match, Route
 from atoll.model.service import Protocol, Service
 from atoll.project.finding import Code, Finding, Path
-
-WEIGHT_CEILING = 1_000_000
-SHARES_LIMIT = 32
-"""Shares of one route; more would round to nothing."""
 
 
 def check_route(route: Route, services: Mapping[ServiceName, Service]) -> Iterator[Finding]:
@@ -32,7 +29,7 @@ def check_route(route: Route, services: Mapping[ServiceName, Service]) -> Iterat
                 suggestion=closest(method, METHODS) or "",
                 hint=f"methods are: {', '.join(sorted(METHODS))}",
             )
-    if not 0 <= route.timeout <= 86400:
+    if not 0 <= route.timeout <= DURATION_CEILING:
         yield Finding(
             code=Code.INVALID_VALUE,
             message=f"timeout {route.timeout:g}s is outside 0 to 24h",
@@ -55,10 +52,10 @@ def _shares(route: Route, services: Mapping[ServiceName, Service], here: Path) -
             yield unknown_service(share.service, services, (*at, "service"), f"route `{route.name}`")
         else:
             yield from _reachable(route, services[share.service], (*at, "service"))
-        if not 0 <= share.weight <= WEIGHT_CEILING:
+        if not 0 <= share.weight <= SHARE_CEILING:
             yield Finding(
                 code=Code.INVALID_VALUE,
-                message=f"weight {share.weight} is outside 0 to {WEIGHT_CEILING}",
+                message=f"weight {share.weight} is outside 0 to {SHARE_CEILING}",
                 path=(*at, "weight"),
             )
         if (share.service, share.version) in seen:

@@ -10,14 +10,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING
 from atoll.project import words
 
 Truth = Annotated[bool, words.truth()]
 Port = Annotated[int, words.whole(1, 65535)]
 Times = Annotated[int, words.whole(1, 100)]
 Text = Annotated[str, words.text()]
-Wait = Annotated[float, words.duration(least=0.0, most=86400.0)]
-Period = Annotated[float, words.duration(least=0.01, most=86400.0)]
+Wait = Annotated[float, words.duration(least=0.0, most=DURATION_CEILING)]
+Period = Annotated[float, words.duration(least=CHECK_FLOOR, most=DURATION_CEILING)]
 Command = Annotated[str | list[str], words.command()]
 Condition = Annotated[Literal["started", "healthy", "completed"], words.condition()]
 

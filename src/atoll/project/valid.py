@@ -13,6 +13,15 @@ from typing import Any
 from atoll.errors import AtollError
 from atoll.kit.text import scrub
 from atoll.model import names
+from atoll.model.checked import (
+    ARGUMENTS_LIMIT,
+    CHECK_FLOOR,
+    DURATION_CEILING,
+    ENVIRONMENT_LIMIT,
+    MATCH_LIMIT,
+    REPLICAS_CEILING,
+    TEXT_LIMIT,
+)
 from atoll.model.names import ServiceName
 from atoll.model.project import Project
 from atoll.model.route import Route
@@ -23,12 +32,9 @@ from atoll.project.routes_valid import check_matches, check_route, describe, unk
 
 RESERVED = frozenset({"api", "registration"})
 """Origins that are not projects."""
-REPLICAS_CEILING = 1000
-DURATION_CEILING = 86400.0
-"""Seconds; longer waits are mistakes."""
 SIGNALS = frozenset(f"SIG{name}" for name in ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "KILL"))
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}")
-_GRPC = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_GRPC = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,126}")
 _HASH_ON = re.compile(r"client_ip|path|header:[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -143,8 +149,9 @@ def _check(check: Check, here: Path) -> Iterator[Finding]:
     for word, value in (("retries", check.fall), ("rise", check.rise)):
         if not 1 <= value <= 100:
             yield _bad(f"`{word}` should be a whole number from 1 to 100", (*here, word))
-    if not (check.interval >= 0.01 and check.timeout >= 0.01):
-        yield _bad("`interval` and `timeout` should be at least 10ms", (*here, "interval"))
+    for word, seconds in (("interval", check.interval), ("timeout", check.timeout)):
+        if seconds < CHECK_FLOOR:
+            yield _bad(f"`{word}` should be at least {CHECK_FLOOR * 1000:g}ms", (*here, word))
     yield from _durations(here, interval=check.interval, timeout=check.timeout, start_period=check.start_period)
 
 
@@ -157,9 +164,13 @@ def _durations(here: Path, **values: float) -> Iterator[Finding]:
 def _run(run: Run, here: Path) -> Iterator[Finding]:
     if not run.command or not run.command[0]:
         yield _bad("`command` should name a program", (*here, "command"))
-    for word, text in (("command", "".join(run.command)), ("working_dir", run.working_dir), ("root", run.root)):
-        if "\0" in text:
-            yield _bad(f"`{word}` holds a NUL", (*here, word))
+    if len(run.command) > ARGUMENTS_LIMIT:
+        yield _bad(f"`command` has more than {ARGUMENTS_LIMIT} words", (*here, "command"))
+    texts = [("command", word) for word in run.command] + [("working_dir", run.working_dir), ("root", run.root)]
+    for word in dict.fromkeys(word for word, text in texts if _unfit(text)):
+        yield _bad(f"`{word}` holds a NUL, or over {TEXT_LIMIT} characters", (*here, word))
+    if len(run.environment) > ENVIRONMENT_LIMIT:
+        yield _bad(f"`environment` has more than {ENVIRONMENT_LIMIT} variables", (*here, "environment"))
     if not run.root.startswith("/"):
         yield _bad("`root` should be an absolute folder", here)
     for name, value in run.environment.items():
@@ -170,8 +181,9 @@ def _run(run: Run, here: Path) -> Iterator[Finding]:
                 (*here, "environment", name, KEY),
                 "use letters, digits and '_'",
             )
-        if "\0" in value:
-            yield _bad(f"`{scrub(name, limit=80)}` holds a NUL", (*here, "environment", name))
+        if _unfit(value):
+            message = f"`{scrub(name, limit=80)}` holds a NUL, or over {TEXT_LIMIT} characters"
+            yield _bad(message, (*here, "environment", name))
     if run.port is not None and not 0 <= run.port <= 65535:
         yield _bad("`port` should be from 1 to 65535", (*here, "port"))
     if not 0 <= run.replicas <= REPLICAS_CEILING:
@@ -188,6 +200,10 @@ def _run(run: Run, here: Path) -> Iterator[Finding]:
     if run.stop_signal not in SIGNALS:
         yield _bad(f"unknown signal `{scrub(run.stop_signal, limit=40)}`", (*here, "stop_signal"))
     yield from _durations(here, stop_grace_period=run.stop_grace)
+
+
+def _unfit(text: str) -> bool:
+    return "\0" in text or len(text) > TEXT_LIMIT
 
 
 def _references(
@@ -270,9 +286,10 @@ def check_words(route: Route) -> Iterator[Finding]:
     match: Path = (*here, "match")
     yield from _word(names.route_name, route.name, (*here, "name"), "route")
     exact = "path" if route.match.exact else "path_prefix"
-    for finding in _word(names.path_text, route.match.path, (*match, exact), exact):
-        if not (route.match.exact and finding.suggestion):  # an exact path may end with '/'
-            yield finding
+    yield from _word(names.path_text, route.match.path, (*match, exact), exact)
+    for word, count in (("hosts", len(route.match.hosts)), ("headers", len(route.match.headers))):
+        if count > MATCH_LIMIT:
+            yield _bad(f"{count} {word} are more than {MATCH_LIMIT}", (*match, word))
     for host in route.match.hosts:
         yield from _word(names.host_pattern, host, (*match, "hosts", host), "host")
     for name, value in route.match.headers.items():

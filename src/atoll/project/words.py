@@ -13,13 +13,13 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic reads the standard one only from 3.12 on
 
+from atoll.model.checked import ARGUMENTS_LIMIT
 from atoll.project.node import Filled, core, written
 
 _DURATION = r"^(\d+(\.\d+)?(h|ms|us|ns|m|s))+$|^0$"
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 DURATION_TEXT_LIMIT = 40
-ARGUMENTS_LIMIT = 1000
 
 DurationText = Annotated[str, Field(pattern=_DURATION, examples=["5s", "200ms", "1m", "1h30m"])] | Literal[0]
 PortText = Literal["auto", "none"] | Annotated[int, Field(ge=1, le=65535)]

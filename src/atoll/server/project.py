@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from atoll.errors import InvalidName, InvalidValue, LimitReached, OriginConflict, RouteConflict, StorageFull
+from atoll.errors import (
+    InvalidName,
+    InvalidValue,
+    LimitReached,
+    OriginConflict,
+    ProjectInvalid,
+    RouteConflict,
+    StorageFull,
+)
 from atoll.model import names
 from atoll.model.answers import Applied
 from atoll.model.checked import checked_route, checked_service
@@ -15,6 +23,7 @@ from atoll.model.project import Plan, Project
 from atoll.model.snapshot import Snapshot
 from atoll.project.plan import make_plan, operations
 from atoll.project.routes_valid import check_matches, describe
+from atoll.project.valid import check_project
 from atoll.server.control import Control
 from atoll.server.endpoint import Endpoint
 from atoll.server.exchange import reply, take
@@ -48,14 +57,16 @@ def checked_project(said: Project) -> Project:
 
 
 def refuse_project(project: Project, snapshot: Snapshot) -> None:
-    """Refuse routes to services that are neither in the project nor there already.
+    """Refuse what leads to services that are neither in the project nor there already, and what could never start.
 
     Raises:
-        InvalidValue: there is one.
+        InvalidValue: a route leads nowhere.
+        ProjectInvalid: unknown or circular dependencies, or fixed ports that clash; all of them are told.
     """
     known = {**snapshot.services, **{service.name: service for service in project.services}}
     for route in project.routes:
         refuse_route(route, Snapshot(services=known))
+    check_project(project, snapshot.services)
 
 
 async def plan(control: Control, request: Request) -> Response:
@@ -80,7 +91,7 @@ async def apply(control: Control, request: Request) -> Response:
     return reply(Applied(revision=revision, steps=done[0].steps))
 
 
-ERRORS = (InvalidName, InvalidValue, RouteConflict, OriginConflict, LimitReached)
+ERRORS = (InvalidName, InvalidValue, ProjectInvalid, RouteConflict, OriginConflict, LimitReached)
 
 ENDPOINTS = (
     Endpoint(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from atoll.errors import ProjectInvalid
 from atoll.kit.text import scrub
+from atoll.model.checked import checked_route, checked_service
 from atoll.model.project import Project
 from atoll.model.snapshot import Snapshot
 from atoll.project.finding import findings_of
@@ -54,6 +55,8 @@ def check(loaded: Loaded | None) -> None:
     project = msgspec.json.decode(msgspec.json.encode(loaded.project), type=Project)
     assert project == loaded.project
     check_project(project, {})
+    assert tuple(map(checked_service, project.services)) == project.services
+    assert tuple(map(checked_route, project.routes)) == project.routes
     words = [project.name, *(service.name for service in project.services)]
     for service in project.services:
         words += [service.check.path, service.check.grpc_service, service.balance.hash_on]
