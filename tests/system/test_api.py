@@ -242,7 +242,9 @@ async def test_a_backup_is_one_consistent_file(tmp_path: Path) -> None:
             assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
         finally:
             connection.close()
+        await until(lambda: not plane.serving.control.backing_up)
         assert not list(plane.serving.control.settings.run.glob("backup-*"))
+        assert (await plane.ask("GET", "/api/v1/backup")).status_code == 200
 
 
 async def follow(plane: Plane, sdk: Client, until: int) -> Snapshot:

@@ -94,7 +94,10 @@ class Door:
                 control.fail(error)
             if began:
                 raise
-            await problem.answer(error)(scope, receive, sending)
+            response = problem.answer(error)
+            if _endless(Headers(scope=scope), control.settings.api.body_limit):
+                response.headers["Connection"] = "close"
+            await response(scope, receive, sending)
         finally:
             control.in_progress -= 1
 
@@ -106,6 +109,12 @@ class Door:
         auth.check_token(headers, self._control.token)
         if self._control.in_progress - self._control.counts.watchers > IN_PROGRESS:
             raise Overloaded(f"{IN_PROGRESS} requests are in progress", hint="try again shortly", retry_after=1)
+
+
+def _endless(headers: Headers, limit: int) -> bool:
+    """Whether the body of a refused request may have no end, so that only hanging up ends it."""
+    length = headers.get("content-length", "0")
+    return "transfer-encoding" in headers or not length.isdigit() or int(length[:20]) > limit
 
 
 def make_app(control: Control) -> ASGIApp:

@@ -23,6 +23,9 @@ BODY_SECONDS = 10.0
 
 
 DIGITS = 19
+LINGER = 8 << 20
+"""Bytes over the limit that are still read and thrown away."""
+LINGER_SECONDS = 1.0
 
 
 async def read(request: Request, *, limit: int, seconds: float = BODY_SECONDS) -> bytes:
@@ -35,23 +38,28 @@ async def read(request: Request, *, limit: int, seconds: float = BODY_SECONDS) -
     """
     if request.headers.get("content-encoding", "identity") != "identity":
         raise BadRequest("compressed bodies are not taken", hint="send the JSON as it is")
-    too_large = TooLarge(f"the body is over {limit} bytes", hint="send less at a time", limit=limit)
     said = request.headers.get("content-length", "")
-    if said.isdigit() and int(said[:20]) > limit:
-        raise too_large
+    too_large = said.isdigit() and int(said[:20]) > limit
     pieces: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(LINGER_SECONDS if too_large else seconds):
             async for piece in request.stream():
                 size += len(piece)
-                if size > limit:
-                    raise too_large
-                pieces.append(piece)
+                too_large = too_large or size > limit
+                if size > limit + LINGER:
+                    break
+                if too_large:
+                    pieces.clear()  # what still comes is thrown away, so that the client gets to read why
+                else:
+                    pieces.append(piece)
     except TimeoutError:
-        raise RequestTimeout(f"the body did not come within {seconds:g} s", hint="send it in one go") from None
+        if not too_large:
+            raise RequestTimeout(f"the body did not come within {seconds:g} s", hint="send it in one go") from None
     except ClientDisconnect:
         raise BadRequest("the client hung up in the middle of the body") from None
+    if too_large:
+        raise TooLarge(f"the body is over {limit} bytes", hint="send less at a time", limit=limit)
     return b"".join(pieces)
 
 

@@ -53,6 +53,8 @@ class Control:
     tasks: Tasks
     backup: Backup | None = None
     """None: the store's engine cannot be copied (it is in memory)."""
+    backing_up: bool = False
+    """One backup at a time: each needs the store's size on disk once more."""
     counts: Counts = field(default_factory=Counts)
     in_progress: int = 0
     """Requests that are being answered, watches included."""

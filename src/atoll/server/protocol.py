@@ -27,6 +27,7 @@ class Protocol(HttpToolsProtocol):
 
     _timer: asyncio.TimerHandle | None = None
     _size = 0
+    _whole = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A peer is there; it has `HEADER_SECONDS` to say what it wants."""
@@ -42,6 +43,7 @@ class Protocol(HttpToolsProtocol):
         """The first byte of a request came."""
         super().on_message_begin()
         self._size = 0
+        self._whole = False
         self._hurry()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
         scope["extensions"] = {ABORT: self.transport.abort}
@@ -62,6 +64,18 @@ class Protocol(HttpToolsProtocol):
         """The request can be answered."""
         self._relax()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request's body is whole."""
+        self._whole = True
+        self._relax()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out; a body that is still coming has `HEADER_SECONDS` to end."""
+        super().on_response_complete()
+        if not self._whole and not self.transport.is_closing():
+            self._hurry()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; what is buffered of an unfinished header is bounded by the parser's feed and our count."""

@@ -160,9 +160,26 @@ async def test_a_body_of_the_limit_is_taken_and_a_byte_more_is_413() -> None:
         await body.read(request(pieces(600, 401)), limit=1000)
 
 
-async def test_a_body_that_says_it_is_too_large_is_refused_before_a_byte_is_read() -> None:
+async def test_a_body_that_says_it_is_too_large_is_refused_though_it_never_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(body, "LINGER_SECONDS", 0.01)
     with pytest.raises(TooLarge):
-        await body.read(request(pieces(hang=True), content_length="5000000"), limit=1000)
+        await body.read(request(pieces(100, hang=True), content_length="5000000"), limit=1000)
+
+
+async def test_an_endless_body_is_refused_after_a_bounded_number_of_bytes() -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[Message]:
+        nonlocal taken
+        while True:
+            taken += 1 << 20
+            yield {"type": "http.request", "body": b" " * (1 << 20), "more_body": True}
+
+    with pytest.raises(TooLarge):
+        await body.read(request(endless()), limit=1000)
+    assert taken <= body.LINGER + (2 << 20)
 
 
 async def test_a_body_that_does_not_come_is_408() -> None:
