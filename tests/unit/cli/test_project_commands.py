@@ -127,3 +127,7 @@ def test_up_refuses_a_broken_project_and_an_unknown_service_before_anything_star
     project.write_text(BAD)
     assert cli("up", "-d").code == 2
     assert not (project.parent / ".atoll/run/node.json").exists()
+
+
+def test_check_prints_the_schema_for_editors_without_a_project(cli: Cli) -> None:
+    assert cli("check", "--schema").json["title"] == "atoll.yaml"

@@ -24,11 +24,17 @@ _PROFILE = click.option(
 
 @command("check", reads=True)
 @_PROFILE
-def check(invocation: Invocation, profiles: tuple[str, ...]) -> None:
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of atoll.yaml, for editors, and check nothing.")
+def check(invocation: Invocation, profiles: tuple[str, ...], *, schema: bool) -> None:
     """Check the project file and everything it refers to.
 
     All problems are told at once, each with its place in the file.
     """
+    if schema:
+        from atoll.project.schema import json_schema
+
+        invocation.show.json(json_schema())
+        return
     loaded = load_usable(invocation, profiles)
     project = loaded.project
     services, routes = (sorted(item.name for item in items) for items in (project.services, project.routes))
