@@ -10,7 +10,7 @@ from atoll.errors import InvalidValue
 from atoll.kit.text import scrub
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
 def seconds(text: str, *, name: str) -> float:
@@ -20,7 +20,7 @@ def seconds(text: str, *, name: str) -> float:
         InvalidValue: anything else, or nothing above zero.
     """
     total = 0.0
-    if re.fullmatch(r"\d+(?:\.\d+)?", text):
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):
         total = float(text)
     elif re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
         total = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))

@@ -34,7 +34,7 @@ nearest folder upward in which one runs. Its token is read from its state folder
 
 def reference() -> str:
     """The whole document."""
-    context = click.Context(atoll, info_name="atoll")
+    context = click.Context(atoll, info_name="atoll", **atoll.context_settings)
     parts = [
         HEAD,
         "## Global options\n\nAccepted before and after the command.\n",

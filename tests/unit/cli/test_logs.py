@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import threading
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,13 +46,11 @@ def test_lines_are_chosen_by_service_time_number_and_pattern(cli: Cli, logs: Pat
     assert texts("--tail", "1") == ["GET /items"]
     assert texts("--since", "15s") == ["cut her…", "GET /items"]
     assert texts("--grep", "^(order|ready)") == ["order 1 created", "ready"]
-    assert texts("--grep", "e", "-n", "1") == ["GET /items"] or texts("--grep", "e", "-n", "1") == ["cut her…"]
+    assert texts("--grep", "e", "-n", "1") == ["GET /items"]
     assert texts("--tail", "0") == []
 
 
 def test_json_is_one_exact_line_each(cli: Cli, logs: Path) -> None:
-    import json
-
     found = [json.loads(line) for line in cli("logs", "orders", "--json").out.splitlines()]
     assert [line["kind"] for line in found] == ["note", "line", "line", "cut"]
     assert found[2]["text"] == "evil \x1b[2J\x1b]0;x\x07 line"
@@ -94,7 +93,7 @@ def test_following_shows_each_line_once(cli: Cli, logs: Path, monkeypatch: pytes
             with (logs / "orders/orders-1.log").open("a") as file:
                 file.write(f"{WALL + number:.3f} |new {number}\n")
 
-    monkeypatch.setattr(threading, "Event", Pause)
+    monkeypatch.setattr("atoll.cli.commands.logs.threading", SimpleNamespace(Event=Pause))
     result = cli("logs", "orders", "-f", "-n", "1")
     assert result.code == 130
     assert [line.partition("| ")[2] for line in result.out.splitlines()] == ["cut her…", "new 0", "new 1"]

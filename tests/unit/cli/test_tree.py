@@ -43,7 +43,7 @@ WRITES = {
 
 
 def leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    context = click.Context(group)
+    context = click.Context(group, **atoll.context_settings)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
@@ -82,7 +82,7 @@ def test_every_command_that_reads_answers_in_json(cli: Cli, shop: FakeApi, folde
 
 
 def test_the_overview_says_what_the_commands_say_themselves() -> None:
-    context = click.Context(atoll)
+    context = click.Context(atoll, **atoll.context_settings)
     for name, entry in COMMANDS.items():
         command = atoll.get_command(context, name)
         assert command is not None
@@ -107,9 +107,10 @@ def test_global_options_are_accepted_before_and_after_the_command(cli: Cli, shop
 
 def test_a_command_keeps_letters_of_its_own(cli: Cli, folder: Path) -> None:
     assert "--follow" in cli("logs", "--help").out
-    (folder / "atoll.yaml").write_text("services: {}\n")
-    assert cli("-f", "other.yaml", "check").code == 2
-    assert cli("check", "-f", "atoll.yaml").err.startswith("error:") or cli("check", "-f", "atoll.yaml").code == 0
+    (folder / "shop.yaml").write_text("services:\n  orders: sleep 60\n")
+    for line in (("-f", "shop.yaml", "check"), ("check", "-f", "shop.yaml"), ("check", "--file=shop.yaml")):
+        assert cli(*line).code == 0
+    assert cli("check", "-f", "other.yaml").code == 2
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -48,7 +48,7 @@ def call(
     """
     wanted = service_name(name)
     method, path = _request_line(words, has_body=data is not None)
-    sent = dict(_header(text) for text in headers)
+    sent = dict(parse_header(text) for text in headers)
     body = _body(invocation, data)
     limit = seconds(timeout, name="--timeout")
     host, port = _mesh(invocation, wanted)
@@ -82,7 +82,12 @@ def _request_line(words: tuple[str, ...], *, has_body: bool) -> tuple[str, str]:
     return method, quote(path, safe="/?&=%:@!$'()*+,;~-._[]", errors="surrogateescape")
 
 
-def _header(text: str) -> tuple[str, str]:
+def parse_header(text: str) -> tuple[str, str]:
+    """A header as typed, `Name: value`.
+
+    Raises:
+        InvalidValue: it is not one line of that form.
+    """
     found = _HEADER.fullmatch(text)
     if found is None:
         raise InvalidValue(

@@ -1,9 +1,92 @@
-"""`atoll routes test METHOD URL`."""
+"""`atoll routes test METHOD URL`: which route takes a request, who would get it, and why the other routes do not."""
 
+from __future__ import annotations
+
+import click
+
+from atoll.cli.commands.call import parse_header
+from atoll.cli.explanation import Explanation, explain, request_of
+from atoll.cli.facts import plain, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.options import command
+from atoll.cli.project_file import load_usable
+from atoll.cli.show import Cell, state_cell
+from atoll.errors import Unreachable
+from atoll.model.snapshot import Snapshot
+
+REFUSED = 400
+"""What the gateway answers to a path that could mean different things to different servers."""
+HOST = "127.0.0.1"
+"""Of a URL that is only a path."""
 
 
 @command("test", reads=True)
-def test(invocation: Invocation) -> None:
-    """Placeholder."""
+@click.argument("method")
+@click.argument("url")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="May be repeated.")
+def test(invocation: Invocation, method: str, url: str, *, headers: tuple[str, ...]) -> int:
+    """Say which route takes a request, who gets it, and why the others do not.
+
+    Nothing is sent. With -f FILE and no platform running, the routes of the file are asked.
+    Exits 1 when no route takes it.
+
+    Example: atoll routes test GET http://shop.test/api/orders
+    """
+    sent = dict(parse_header(text) for text in headers)
+    request = request_of(method, url, sent, host=HOST)
+    facts = _facts(invocation)
+    found = (
+        explain(facts, request)
+        if request is not None
+        else Explanation(method=method.upper(), host="", path=url, status=REFUSED)
+    )
+    if invocation.json:
+        invocation.show.json(plain(found))
+    else:
+        _print(invocation, found)
+    return 0 if found.route is not None else 1
+
+
+def _facts(invocation: Invocation) -> Snapshot:
+    try:
+        return snapshot(invocation.api)
+    except Unreachable:
+        if invocation.file is None:
+            raise
+    project = load_usable(invocation, machine=False).project
+    facts = Snapshot()
+    facts.services = {service.name: service for service in project.services}
+    facts.routes = {route.name: route for route in project.routes}
+    invocation.talk.note(f"no platform runs: this is what {invocation.file} says")
+    return facts
+
+
+def _print(invocation: Invocation, found: Explanation) -> None:
+    show = invocation.show
+    if found.route is not None:
+        show.fields(
+            [
+                ("request", f"{found.method} {found.path}" + (f" (host {found.host})" if found.host else "")),
+                ("route", Cell(found.route, "green")),
+                ("sent as", found.sent_path),
+            ]
+        )
+        show.table(
+            ("SHARE", "UPSTREAM", "INSTANCE", "ENDPOINT", "STATE", ""),
+            [
+                [f"{part.percent}%", part.upstream, *cells]
+                for part in found.parts
+                for cells in [
+                    [one.instance, one.endpoint, state_cell(one.state), "" if one.takes else "takes nothing"]
+                    for one in part.instances
+                ]
+                or [["none", "", "", ""]]
+            ],
+        )
+    else:
+        why = {400: "its path is refused", 404: "no route takes it", 405: "no route takes this method"}
+        allow = f" (it would take {', '.join(found.allow)})" if found.allow else ""
+        show.text(f"{found.method} {found.path}: {found.status}, {why.get(found.status or 0, '')}{allow}")
+    if found.others:
+        show.text()
+        show.table(("OTHER ROUTE", "WHY NOT"), [[other.route, other.reason] for other in found.others])
