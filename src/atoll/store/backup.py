@@ -115,12 +115,11 @@ class Copy:
 
     def discard(self, _journal: Journal | None = None) -> None:
         """Remove what is not in place."""
-        with contextlib.suppress(apsw.Error):
-            if self._run is not None:
-                self._run.close(True)
-            if self._connection is not None:
-                self._connection.close(True)
-        self._part.unlink(missing_ok=True)
+        for opened in (self._run, self._connection):
+            with contextlib.suppress(apsw.Error):
+                if opened is not None:
+                    opened.close(True)
+        _remove(self._part)
 
 
 def restore(source: Path, folder: Path, clock: Clock | None = None) -> Restored:
@@ -151,7 +150,7 @@ def restore(source: Path, folder: Path, clock: Clock | None = None) -> Restored:
                 part.replace(live)
                 sync_folder(folder)
         finally:
-            part.unlink(missing_ok=True)
+            _remove(part)
     return Restored(Revision(revision + LEAP), revision, kept)
 
 
@@ -172,12 +171,18 @@ def refusals(path: Path) -> Iterator[None]:
 
 
 def _create(path: Path) -> apsw.Connection:
-    path.unlink(missing_ok=True)
+    _remove(path)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
     connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.pragma("locking_mode", "exclusive")
     connection.pragma("synchronous", "off")  # `_seal` makes it durable once, as a whole
+    connection.pragma("journal_mode", "off")  # a part that failed is thrown away, not rolled back
     return connection
+
+
+def _remove(part: Path) -> None:
+    for suffix in ("", "-wal", "-journal"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
 
 
 def _seal(connection: apsw.Connection, path: Path) -> None:

@@ -12,13 +12,17 @@ _names = itertools.count()
 
 
 class Disk(apsw.VFS):
-    """The real files; `full` and `broken` make writes fail from now on, `broken_syncs` the n-th next sync."""
+    """The real files; `full` and `broken` make writes fail from now on, `broken_sync` the n-th next sync.
+
+    `broken_kind` (`db` or `wal`) makes the next sync of that file fail, once: as fsync does, that forgets its error.
+    """
 
     def __init__(self) -> None:
         self.name = f"test-disk-{next(_names)}"
         self.full = False
         self.broken = False
         self.broken_sync = 0
+        self.broken_kind = ""
         self.syncs: Counter[str] = Counter()
         """Syncs so far, of `db` and `wal`."""
         super().__init__(self.name, "")
@@ -48,6 +52,9 @@ class DiskFile(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:  # noqa: N802  SQLite's name
         self._disk.syncs[self._kind] += 1
+        if self._disk.broken_kind == self._kind:
+            self._disk.broken_kind = ""
+            raise apsw.IOError("input/output error")
         if self._disk.broken_sync:
             self._disk.broken_sync -= 1
             if not self._disk.broken_sync:
