@@ -13,7 +13,17 @@ import jsonschema
 import msgspec
 import pytest
 
-from atoll.errors import AlreadyRunning, Compacted, LeaseConflict, NotFound, PortTaken, Unauthorized, Unreachable
+from atoll.errors import (
+    AlreadyRunning,
+    Compacted,
+    LeaseConflict,
+    NotFound,
+    PortTaken,
+    StorageFailed,
+    StorageFull,
+    Unauthorized,
+    Unreachable,
+)
 from atoll.model.names import InstanceId, NodeName, RouteName, ServiceName
 from atoll.model.project import Project
 from atoll.model.registration import Registration
@@ -410,6 +420,42 @@ async def test_stopping_ends_watches_at_once(tmp_path: Path) -> None:
     async with Client(token=token, url=f"http://127.0.0.1:{port}", timeout=2) as sdk:
         with pytest.raises(Unreachable):
             await sdk.status()
+
+
+async def test_a_failed_disk_is_answered_with_503_and_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with plane_at(settings_in(tmp_path)) as plane:
+        control, ended = plane.serving.control, asyncio.Event()
+        control.on_failure = ended.set
+
+        async def fails(*_: object, **__: object) -> None:
+            raise StorageFailed("fdatasync: EIO")
+
+        monkeypatch.setattr(control.store, "commit", fails)
+        answer = await plane.ask("PUT", "/api/v1/services/s/instances/i", {"port": 9001})
+        assert answer.status_code == 503
+        assert answer.json()["code"] == "storage-failed"
+        await asyncio.wait_for(ended.wait(), 1)
+        monkeypatch.undo()
+
+
+async def test_without_room_on_disk_renewals_and_reads_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with plane_at(settings_in(tmp_path)) as plane:
+        held = await plane.register("orders", "o-1", 9001)
+
+        async def full(*_: object, **__: object) -> None:
+            raise StorageFull("no space left on device")
+
+        monkeypatch.setattr(plane.serving.control.store, "commit", full)
+        refused = await plane.ask("PUT", "/api/v1/services/orders/instances/o-2", {"port": 9002})
+        assert refused.status_code == 507
+        assert refused.headers["retry-after"] == "1"
+        again = await plane.register("orders", "o-1", 9001, lease=held["lease"])
+        assert again["lease"] == held["lease"]
+        assert (await plane.sdk.service(ORDERS)).instances
+        monkeypatch.undo()
+        await plane.register("orders", "o-2", 9002)
 
 
 def test_every_endpoint_is_declared_once() -> None:
