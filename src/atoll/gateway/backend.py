@@ -52,11 +52,12 @@ SERVING = b"\0\0\0\0\x02\x08\x01"
 # A request may be sent again when nothing of it can have had an effect: the connection failed, or the method is
 # idempotent, or the client says so. A retry needs the whole body, thus the wait.
 RETRY_RULES = f"""\
-  http-request disable-l7-retry if !{{ method GET HEAD OPTIONS TRACE PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
+  http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t }}
+  http-request allow if {{ method GET HEAD OPTIONS TRACE }}
+  http-request disable-l7-retry if !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
   acl small req.hdr(content-length),add(0) -m int 1:{BODY_LIMIT}
   http-request wait-for-body time {BODY_WAIT}ms if {{ method PUT DELETE }} small
   http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }}
-  http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t }}
 """
 
 CHECK_RULES = {

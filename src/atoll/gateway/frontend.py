@@ -1,9 +1,12 @@
 """The rules that every request passes: hygiene at the edge, routing by maps, the way into a backend.
 
 The rules are fixed; all that a user writes is in the maps (`maps`), read through variables and never as text of a
-rule. Policies that read more fields of a verdict belong between `_routing` and `_way_in`, the request log after both.
+rule. `txn.path` is the path before rewriting, `txn.at` the verdict (see `maps`).
 
-`txn.path` is the normalised path before rewriting, `txn.at` the verdict (see `maps`).
+A rule costs even where its condition fails, so they are ordered for the plain request: hygiene, one look at each kind
+of host, and out, when the verdict has no flags and the path nothing odd. Everything else takes the long way: the path
+normalised, methods, headers, falling through from host to host. A policy is a flag in the verdict and rules after
+`_SPECIAL`; what concerns every request (a trace) belongs before `_SHORT_WAY`, the request log is no rule at all.
 """
 
 from __future__ import annotations
@@ -28,28 +31,25 @@ DRAW_COOKIE = "ATOLL_DRAW"
 _ROUTES = map_path(ROUTES)
 _SERVICES = map_path(SERVICES)
 
+_LOOKS = (
+    f"var(txn.host),concat(,txn.path,/?),map_beg({_ROUTES})",
+    f"var(txn.host),field(2,.,0),concat({ANY},txn.path,/?),map_beg({_ROUTES})",
+    f"str({ANY}),concat(,txn.path,/?),map_beg({_ROUTES})",
+)
+"""Where a path leads on this host, on its `*.` host, and on any host."""
+
+# Once for a connection: making text of an address or of random bytes is dear.
+_CONNECTION = """\
+  tcp-request connection set-var(sess.client) src,concat()
+  tcp-request connection set-var(sess.id) uuid()
+"""
+
 _HOST = f"""\
   http-request set-var(txn.path) path
   http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)
-  acl host_odd var(txn.host) -m sub / ? ~ {quote('"')}
   acl host_given var(txn.host) -m len gt 0
-"""
-
-# Most paths hold none of these and pass one look. Percent-decoding comes before the dots are resolved, else %2e%2e
-# would be resolved by nobody here and by somebody behind. The query is put back as it came.
-_NORMALISE = f"""\
-  acl odd var(txn.odd) -m bool
-  acl path_odd path -m sub -i %2f %5c %00 %0a %0d %c0 %c1 /.; /..; {quote(chr(92))}
-  http-request set-var(txn.odd) bool(true) if {{ path -m sub % // /. {quote(chr(92))} }}
-{refusal(problem.PATH_REFUSED, "odd path_odd")}
-  http-request set-var(txn.query) query if odd
-  http-request normalize-uri percent-decode-unreserved strict if odd
-  http-request normalize-uri path-merge-slashes if odd
-  http-request normalize-uri path-strip-dot if odd
-  http-request normalize-uri path-strip-dotdot full if odd
-  http-request set-query %[var(txn.query)] if odd {{ var(txn.query) -m found }}
-  http-request set-var(txn.path) path if odd
-{refusal(problem.PATH_REFUSED, "!{ path_beg / }")}
+  acl host_odd var(txn.host) -m sub ~ / ? {quote('"')}
+{refusal(problem.HOST_REFUSED, "host_odd or !host_given !HTTP_1.0")}
 """
 
 # What a client says about itself is dropped and said anew; so is everything that only concerns its own connection
@@ -64,23 +64,45 @@ _OWNERSHIP = """\
   http-request del-header x-atoll- -m beg
   http-request del-header x-forwarded- -m beg
   http-request del-header forwarded
-  http-request add-header x-forwarded-for %ci
+  http-request add-header x-forwarded-for %[var(sess.client)]
   http-request add-header x-forwarded-proto http
   http-request add-header x-forwarded-host %[req.hdr(host)]
-  http-request set-header x-real-ip %ci
+  http-request set-header x-real-ip %[var(sess.client)]
 """
 
 _REQUEST_ID = """\
-  http-request set-header x-request-id %[uuid()] if !{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }
+  http-request set-header x-request-id %[var(sess.id)]-%rt if !{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }
 """
 
-_REWRITE = r"""
-  acl rewrite var(txn.at) -m end r rt
-  http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
-  http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^([^^]*)\^([^^]*)\^\2","\1"),regsub("^$",/)]' if rewrite
+_PLAIN = "{ var(txn.at) -m end | }"
+"""The verdict is a route without flags."""
+
+_SHORT_WAY = f"""\
+  acl led var(txn.at) -m found
+  acl odd path -m sub % // /. {quote(chr(92))}
+  http-request set-var(txn.at) {_LOOKS[0]}
+  http-request set-var(txn.at) {_LOOKS[1]} if !led
+  http-request set-var(txn.at) {_LOOKS[2]} if !led
+  http-request allow if {_PLAIN} !odd {{ path_beg / }}
 """
 
-_DRAW = f"""\
+# Percent-decoding comes before the dots are resolved, else %2e%2e would be resolved by nobody here and by somebody
+# behind. It would decode the query as well, so that is put back as it came.
+_NORMALISE = f"""\
+  acl path_odd path -m sub -i %2f %5c %00 %0a %0d %c0 %c1 /.; /..; {quote(chr(92))}
+{refusal(problem.PATH_REFUSED, "odd path_odd or !{ path_beg / }")}
+  http-request set-var(txn.query) query
+  http-request normalize-uri percent-decode-unreserved strict
+  http-request normalize-uri path-merge-slashes
+  http-request normalize-uri path-strip-dot
+  http-request normalize-uri path-strip-dotdot full
+  http-request set-query %[var(txn.query)] if {{ var(txn.query) -m found }}
+  http-request set-var(txn.path) path
+  http-request unset-var(txn.at)
+"""
+
+_SPECIAL = rf"""
+  http-request allow if {_PLAIN}
   acl weighted var(txn.at) -m end w k
   acl keeping var(txn.at) -m end k
   acl has_draw req.cook({DRAW_COOKIE}) -m reg ^[1-9]?[0-9]$
@@ -89,6 +111,9 @@ _DRAW = f"""\
   http-request set-var(txn.draw) req.cook({DRAW_COOKIE}) if keeping has_draw
   http-request set-var(txn.at) var(txn.at),field(2,|),concat(~,txn.draw),map_str({_ROUTES}) if weighted
   http-response add-header set-cookie "{DRAW_COOKIE}=%[var(txn.new_draw)]; Path=/; HttpOnly; SameSite=Lax" if {{ var(txn.new_draw) -m found }}
+  acl rewrite var(txn.at) -m end r rt
+  http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
+  http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^([^^]*)\^([^^]*)\^\2","\1"),regsub("^$",/)]' if rewrite
 """
 
 _WAY_IN = f"""\
@@ -103,18 +128,18 @@ def gateway_frontend(config: GatewayConfig, settings: Gateway) -> str:
         section("frontend", GATEWAY, "from", "base"),
         line("bind", address(settings.host, settings.port)),
         line("option", "http-restrict-req-hdr-names", "reject"),
+        _CONNECTION.rstrip(),
         _HOST.rstrip(),
-        refusal(problem.HOST_REFUSED, "host_odd or !host_given !HTTP_1.0"),
-        _NORMALISE.rstrip(),
-        *_routing(config.header_sets),
-        _DRAW.rstrip(),
         _OWNERSHIP.rstrip(),
         *_forwarded(settings.host),
         _REQUEST_ID.rstrip(),
-        _REWRITE.strip("\n"),
-        _WAY_IN.rstrip(),
+        _SHORT_WAY.rstrip(),
+        _NORMALISE.rstrip(),
+        *_long_way(config.header_sets),
+        _SPECIAL.strip("\n"),
+        _WAY_IN,
     ]
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts)
 
 
 def mesh_frontend(config: GatewayConfig, settings: Gateway) -> str:
@@ -126,6 +151,7 @@ def mesh_frontend(config: GatewayConfig, settings: Gateway) -> str:
         section("frontend", MESH, "from", "base"),
         line("bind", address(MESH_HOST, settings.mesh_port)),
         *(line("bind", f"{MESH_HOST}:{ports}") for ports in port_ranges(config, settings)),
+        _CONNECTION.rstrip(),
         f"""\
   http-request set-var(txn.path) path
   acl known var(txn.at) -m found
@@ -172,14 +198,14 @@ def _forwarded(host: str) -> Iterator[str]:
     """RFC 7239; an IPv6 address stands in brackets and quotes."""
     rule = """  http-request add-header forwarded 'for=%s;host="%%[req.hdr(host)]";proto=http'"""
     if ":" not in host:
-        yield rule % "%ci"
+        yield rule % "%[var(sess.client)]"
     else:
-        yield "  acl v6 src -m sub :"
-        yield rule % "%ci" + " if !v6"
-        yield rule % '"[%ci]"' + " if v6"
+        yield "  acl v6 var(sess.client) -m sub :"
+        yield rule % "%[var(sess.client)]" + " if !v6"
+        yield rule % '"[%[var(sess.client)]]"' + " if v6"
 
 
-def _routing(header_sets: Iterable[HeaderNames]) -> list[str]:
+def _long_way(header_sets: Iterable[HeaderNames]) -> list[str]:
     """The lookups that `maps` describes, for the exact host, the `*.` host and any host, until one gives a route."""
     sets = [tuple(names.header_name(name) for name in each) for each in header_sets]
     rules = [
@@ -189,17 +215,12 @@ def _routing(header_sets: Iterable[HeaderNames]) -> list[str]:
     ]
     for at, each in enumerate(sets):
         rules += _header_values(f"txn.h{at}", each)
-    asked = (
-        f"var(txn.host),concat(,txn.path,/?),map_beg({_ROUTES})",
-        f"var(txn.host),field(2,.,0),concat({ANY},txn.path,/?),map_beg({_ROUTES})",
-        f"str({ANY}),concat(,txn.path,/?),map_beg({_ROUTES})",
-    )
-    for turn, lookup in enumerate(asked):
+    for turn, lookup in enumerate(_LOOKS):
         if turn:
             rules.append(f"  http-request set-var(txn.refused) bool(true) if {{ var(txn.at) -m int {REFUSED} }}")
         rules.append(f"  http-request set-var(txn.at) {lookup}{' if !routed' if turn else ''}")
         rules += _at_node(turn, sets)
-    allow = ",".join(f"%[{lookup},field(2,|)]" for lookup in asked)
+    allow = ",".join(f"%[{lookup},field(2,|)]" for lookup in _LOOKS)
     rules += [
         f"  http-request set-var(txn.refused) bool(true) if {{ var(txn.at) -m int {REFUSED} }}",
         f"  http-request set-var-fmt(txn.allow) {allow} if refused !routed",

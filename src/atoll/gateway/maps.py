@@ -16,7 +16,8 @@ not be in a request's host, which is looked up in lower case and refused with a 
 `<route>~<draw>`
     the share of a weighted route that a draw (0 to 99) falls on.
 
-A value is a verdict, `rank|route|backend|service|rewrite|timeout|flags`, or a node, `n<number>|<methods to allow>`.
+A value is a verdict, `rank|route|backend|service|rewrite|timeout|flags`, or a node, `n<number>|<methods to allow>|n`.
+Only a route without flags ends in `|`.
 The flags are `r` when the path is rewritten and `t` when the route has a timeout of its own, or only `w` when a draw
 decides and `wk` when the client keeps its draw (sticky services).
 """
@@ -147,7 +148,7 @@ def _node(key: str, candidates: list[Route], goals: Goals, numbers: Iterator[int
         return
     number = next(numbers)
     named = {method for route in ranked for method in route.match.methods}
-    yield key, f"n{number}|{','.join(sorted(named))}"
+    yield key, f"n{number}|{','.join(sorted(named))}|n"
     for method in [*sorted(named), ANY]:
         yield from _by_headers(f"{method}~n{number}", method, ranked, goals)
 
