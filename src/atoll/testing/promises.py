@@ -1,4 +1,4 @@
-"""The promises about facts, judged over histories: acked-is-durable, refused-did-not-happen, revisions-grow.
+"""The promises about facts, judged over histories: acked-is-durable, refused-did-not-happen, revisions-grow, lease-floor.
 
 Pure. Each check returns every breach it finds, none meaning that the promise held; `judge` turns breaches into a failure.
 Truth is what the store holds after the last restart: its kept log of commits (read by a watch from the first revision).
@@ -131,6 +131,31 @@ def revisions_grow(calls: Iterable[Call]) -> list[Breach]:
         elif call.call in WRITES and call.revision == highest:
             breaches.append(Breach("revisions-grow", f"{_who(call)} wrote at {highest}, which {holder} had seen"))
     return breaches + _shared(answered)
+
+
+def lease_floor(calls: Iterable[Call], gone: Iterable[tuple[str, float]]) -> list[Breach]:
+    """No instance went before its TTL had passed since the start of its last acknowledged renewal.
+
+    `calls` are `register` and `renew` (client: `service/id`, argument ttl) and `deregister`; `gone` are the deletions of
+    `instances/<service>/<id>` and when they were heard of.
+    """
+    of: dict[str, list[Call]] = {}
+    for call in calls:
+        of.setdefault(call.client, []).append(call)
+    breaches: list[Breach] = []
+    for key, at in gone:
+        instance = key.removeprefix("instances/")
+        heard = [call for call in of.get(instance, ()) if call.start <= at]
+        if any(call.call == "deregister" for call in heard):
+            continue
+        renewed = [call for call in heard if call.outcome is Outcome.OK and call.end <= at]
+        last = max(renewed, key=lambda call: call.start, default=None)
+        if last is not None and at - last.start < last.arguments["ttl"]:
+            ttl = last.arguments["ttl"]
+            breaches.append(
+                Breach("lease-floor", f"{instance} went {at - last.start:.2f} s after a renewal for {ttl} s")
+            )
+    return breaches
 
 
 def _shared(answered: Iterable[Call]) -> list[Breach]:

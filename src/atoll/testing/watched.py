@@ -20,6 +20,8 @@ class Heard(msgspec.Struct, frozen=True):
 
     revision: int
     events: tuple[Happened, ...] = ()
+    at: float = 0.0
+    """Monotonic seconds at which it came; 0 when nobody looked."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

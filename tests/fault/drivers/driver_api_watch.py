@@ -6,7 +6,7 @@ A service fact's value is its check path, the word that `driver_api_writes` uses
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 import httptools
 import msgspec
 
-from atoll.testing.history import History
+from atoll.kit.clock import SystemClock
+from atoll.testing.history import Call, History
 from atoll.testing.promises import Happened, Log
-from atoll.testing.watched import Heard
+from atoll.testing.watched import Heard, sessions_of
 
 QUIET = 20.0
 """Seconds without a byte after which a stream counts as dead: four progress marks."""
@@ -47,7 +48,7 @@ async def stream(
             )
     except (OSError, TimeoutError) as error:
         raise StreamEnded(type(error).__name__) from error
-    body = _Body()
+    body, clock = _Body(), SystemClock()
     parser = httptools.HttpResponseParser(body)
     try:
         writer.write(request.encode("ascii"))
@@ -63,7 +64,7 @@ async def stream(
                 if event == "resync":
                     raise StreamEnded("resync")
                 if event in {"change", "progress"}:
-                    yield Heard(words["revision"], tuple(map(happened, words["events"])))
+                    yield Heard(words["revision"], tuple(map(happened, words["events"])), clock.now())
         raise StreamEnded("")
     except (OSError, TimeoutError, httptools.HttpParserError) as error:
         raise StreamEnded(type(error).__name__) from error
@@ -136,6 +137,17 @@ async def service_log(place: tuple[str, int] | Path, token: str, *, start: int =
                 break
             log[message.revision] = message.events
     return log
+
+
+def deletions(calls: Iterable[Call], prefix: str = "instances/") -> list[tuple[str, float]]:
+    """What was heard to be deleted under `prefix`, and when."""
+    return [
+        (event.key, heard.at)
+        for session in sessions_of(calls)
+        for heard in session.heard
+        for event in heard.events
+        if event.kind == "delete" and event.key.startswith(prefix)
+    ]
 
 
 class _Body:

@@ -21,5 +21,5 @@ async def paced(rate: float, *, calls: int, seconds: float, clock: Clock | None 
             return
         if due > now:
             await time.sleep(due - now)
-        due = max(due + gap, time.now() - gap)
+        due = max(due, now) + gap
         yield number

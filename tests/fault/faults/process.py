@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -20,18 +21,24 @@ OUTPUT_LIMIT = 64 << 20
 
 @asynccontextmanager
 async def running(
-    command: Sequence[str], *, environ: Mapping[str, str] | None = None
+    command: Sequence[str], *, environ: Mapping[str, str] | None = None, output: Path | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`command` with pipes to its stdin, stdout and stderr, killed with its whole group at the end of the block."""
+    """`command`, killed with its whole group at the end of the block.
+
+    It has pipes to its stdin, stdout and stderr; with `output`, what it prints is appended to that file.
+    """
+    file = output.open("ab") if output is not None else None
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=file or asyncio.subprocess.PIPE,
+        stderr=file or asyncio.subprocess.PIPE,
         env={**os.environ, **(environ or {})},
         limit=OUTPUT_LIMIT,
         start_new_session=True,
     )
+    if file is not None:
+        file.close()
     try:
         yield process
     finally:
