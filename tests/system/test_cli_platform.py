@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pty
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import psutil
 import pytest
+
+from tests.system.cli_shell import Shell, project
 
 SERVICE = """
 import http.server, os, sys
@@ -46,80 +44,10 @@ gateway:
 """
 
 
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Shell:
-    """A user's shell in a project folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ATOLL_")}
-        self.environ = {
-            **kept,
-            "ATOLL_API_PORT": str(free_port()),
-            "ATOLL_GATEWAY_PORT": str(free_port()),
-            "NO_COLOR": "1",
-        }
-
-    def __call__(self, *arguments: str, timeout: float = 25) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "atoll.cli.main", *arguments],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    @property
-    def node_pid(self) -> int:
-        pid: int = json.loads((self.folder / ".atoll/run/node.json").read_text())["pid"]
-        return pid
-
-    def ours(self) -> list[psutil.Process]:
-        """Every process that works for this folder."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                told = " ".join(process.cmdline())
-                if process.status() != psutil.STATUS_ZOMBIE and str(self.folder) in f"{told} {process.cwd()}":
-                    found.append(process)
-        return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def shell() -> Iterator[Shell]:
-    folder = Path(tempfile.mkdtemp(prefix="atoll-"))
-    (folder / "service.py").write_text(SERVICE)
-    (folder / "atoll.yaml").write_text(PROJECT.format(python=sys.executable))
-    made = Shell(folder)
-    try:
+    with project(PROJECT.format(python=sys.executable), service=SERVICE) as made:
         yield made
-    finally:
-        made("down", "--force")
-        for process in made.ours():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.timeout(120)

@@ -91,6 +91,11 @@ def unknown_service(name: str, known: Sequence[str]) -> NotFound:
     )
 
 
+def revision_of(answer: Any) -> dict[str, Any]:
+    """What a write prints as JSON: its revision. The rest of the answer may hold leases and environments."""
+    return {"revision": answer.get("revision") if isinstance(answer, dict) else None}
+
+
 def plain(value: Any) -> Any:
     """A Struct (or a list or dict of them) as plain JSON types, defaults included: scripts need not know them."""
     if isinstance(value, msgspec.Struct):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -125,6 +126,8 @@ def run(arguments: Sequence[str] | None = None, invocation: Invocation | None = 
 
 def main() -> None:
     """The `atoll` program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale without ✓ loses the mark, not the line
     sys.exit(run())
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from atoll.cli.invocation import Invocation
 from atoll.errors import InvalidValue, Unreachable
 from atoll.kit.text import scrub
-from atoll.settings import Api as ApiSettings
 from atoll.settings import Settings
 from atoll.settings import load as load_settings
 
@@ -56,10 +55,8 @@ def find(invocation: Invocation) -> Place:
     if settings is not None and settings.socket.exists():
         return Place(socket=settings.socket, token=invocation.token or token_of(settings), settings=settings)
     if invocation.token:
-        usual = ApiSettings()
-        return Place(
-            host=usual.host, port=int(invocation.environ.get("ATOLL_API_PORT", usual.port)), token=invocation.token
-        )
+        usual = load_settings(invocation.base / STATE_FOLDER, invocation.environ).api
+        return Place(host=usual.host, port=usual.port, token=invocation.token)
     where = settings.state.parent if settings is not None else invocation.base
     raise Unreachable(
         f"no platform runs in {scrub(str(where))}" + ("" if settings is not None else " or above"),

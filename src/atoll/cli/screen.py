@@ -31,12 +31,14 @@ class Screen:
         color_out: bool = False,
         color_err: bool = False,
         quiet: bool = False,
+        stop_words: str = "stopping (Ctrl-C again to kill)",
     ) -> None:
         self._out = out
         self._err = err
         self._live = live
         self._color = color_err
         self._quiet = quiet
+        self._stop_words = stop_words
         self._pending: dict[str, None] = {}
         self._progress: dict[str, tuple[int, int]] = {}
         self._stopping: dict[str, int] | None = None
@@ -118,7 +120,7 @@ class Screen:
         gone = [name for name, count in (self._stopping or {}).items() if count and not left.get(name)]
         self._stopping = {name: count for name, count in left.items() if count}
         if not begun:
-            self._say("stopping (Ctrl-C again to kill)")
+            self._say(self._stop_words)
         if not self._live:
             for name in gone:
                 self._say(f" {self._mark('✓')} {service_tint(scrub(name), name, on=self._color)} stopped")

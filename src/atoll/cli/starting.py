@@ -76,6 +76,9 @@ def await_node(
             if clock.now() - began >= limit:
                 raise _late(settings, invocation, limit, up=up)
             threading.Event().wait(LOOK)
+    except KeyboardInterrupt:
+        child.stop()  # nothing half started stays
+        raise
     finally:
         screen.finish()
     return {

@@ -49,6 +49,16 @@ def test_with_a_token_and_no_platform_in_sight_the_usual_url_is_meant(tmp_path: 
     assert (str(place), place.token) == ("http://127.0.0.1:7070", "t")
 
 
+def test_a_setting_that_is_no_number_is_told(cli: Cli, tmp_path: Path) -> None:
+    cli.folder = tmp_path
+    cli.environ.update({"ATOLL_API_PORT": "many", "ATOLL_TOKEN": "t"})
+    result = cli("ps")
+    assert (result.code, result.err) == (
+        2,
+        "error: ATOLL_API_PORT is not a whole number\n  hint: unset ATOLL_API_PORT, or give a number\n",
+    )
+
+
 def test_the_token_found_here_is_shown_to_this_machine_only(api: FakeApi, folder: Path) -> None:
     for url in ("http://127.0.0.1:7070", "http://localhost:7070", "http://[::1]:7070", "127.0.0.1:7070"):
         assert find(invocation(folder, url=url)).token == TOKEN

@@ -63,6 +63,16 @@ def test_scale_writes_each_number_and_says_what_changed(cli: Cli, shop: FakeApi)
     assert result.err == "orders: 1 → 4\ncatalog: 2 → 1\n"
 
 
+def test_a_write_prints_its_revision_and_nothing_that_the_answer_holds(cli: Cli, shop: FakeApi) -> None:
+    held = {"revision": 8, "service": {"run": {"environment": {"DB_PASSWORD": "s3cret"}}}, "lease": "lease-x"}
+    for path in ("services/orders/scale", "services/orders/stop"):
+        shop.answers["POST", f"/api/v1/{path}"] = (200, held)
+    shop.answers["PUT", "/api/v1/services/orders/instances/orders-1/state"] = (200, held)
+    assert cli("scale", "orders=2", "--json").json == {"orders": {"revision": 8}}
+    assert cli("stop", "orders", "--json").json == {"orders": {"revision": 8}}
+    assert cli("service", "drain", "orders", "orders-1", "--json").json == {"revision": 8}
+
+
 @pytest.mark.parametrize("target", ["orders", "orders=", "orders=-1", "orders=many", "orders=٣", "orders=99999999"])
 def test_scale_refuses_what_is_no_number(cli: Cli, shop: FakeApi, target: str) -> None:
     result = cli("scale", target)

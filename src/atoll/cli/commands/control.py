@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from atoll.cli.facts import parse_services, require_services, service_path, snapshot
+from atoll.cli.facts import parse_services, require_services, revision_of, service_path, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.options import command, complete_services
 from atoll.model.answers import RestartRequest
@@ -18,7 +18,7 @@ def _say(invocation: Invocation, services: tuple[str, ...], verb: str, body: obj
     require_services(snapshot(invocation.api, SERVICES), wanted)
     answers = {}
     for name in wanted:
-        answers[name] = invocation.api.post(service_path(name, verb), body)
+        answers[name] = revision_of(invocation.api.post(service_path(name, verb), body))
         invocation.talk.note(f"{name}: {done}")
     if invocation.json:
         invocation.show.json(answers)

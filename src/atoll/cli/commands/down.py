@@ -114,6 +114,7 @@ def _watch(invocation: Invocation, pidfd: int, limit: float) -> bool:
         live=invocation.live,
         color_err=invocation.use_color(stderr=True),
         quiet=invocation.quiet or invocation.progress == "none",
+        stop_words="stopping",
     )
     deadline = invocation.clock.now() + limit
     gone = False

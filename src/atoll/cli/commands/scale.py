@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from atoll.cli.facts import plain, require_services, service_path, snapshot
+from atoll.cli.facts import require_services, revision_of, service_path, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.options import command, complete_services
 from atoll.errors import InvalidValue
@@ -28,7 +28,7 @@ def scale(invocation: Invocation, targets: tuple[str, ...]) -> None:
     for name, replicas in wanted.items():
         run = facts.services[name].run
         before = run.replicas if run is not None else 0
-        answers[name] = plain(invocation.api.post(service_path(name, "scale"), Scale(replicas=replicas)))
+        answers[name] = revision_of(invocation.api.post(service_path(name, "scale"), Scale(replicas=replicas)))
         invocation.talk.note(f"{name}: {before} → {replicas}")
     if invocation.json:
         invocation.show.json(answers)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from atoll.cli.facts import plain, service_path, snapshot, unknown_service
+from atoll.cli.facts import plain, revision_of, service_path, snapshot, unknown_service
 from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import age, seconds
 from atoll.cli.options import command, complete_services
@@ -90,7 +90,7 @@ def deregister(invocation: Invocation, name: str, instance: str) -> None:
         invocation, wanted, lambda: invocation.api.delete(service_path(wanted, "instances", identity))
     )
     if invocation.json:
-        invocation.show.json(answer)
+        invocation.show.json(revision_of(answer))
     invocation.talk.note(f"{identity} deregistered")
 
 
@@ -101,7 +101,7 @@ def _change(invocation: Invocation, name: str, instance: str, state: State, caus
         invocation, wanted, lambda: invocation.api.put(path, StateChange(state=state, cause=cause))
     )
     if invocation.json:
-        invocation.show.json(answer)
+        invocation.show.json(revision_of(answer))
     invocation.talk.note(f"{identity} {done}")
 
 
