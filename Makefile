@@ -16,13 +16,20 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $@
 
 demo: setup
-	@PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/python examples/shop/demo.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/shop/demo.py || [ $$? -eq 130 ]  # Ctrl-C is how it ends
 
 test: setup
 	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check .
 	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
 	@$(BIN)/mypy
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow"
+
+bench: setup
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group bench
+	@for one in gateway driver store discovery cli; do $(BIN)/python -m bench.$$one || exit 1; done
+
+bench-gateway-short: setup
+	@$(BIN)/python -m bench.gateway --short
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy

@@ -42,7 +42,11 @@ def main() -> None:
     bare = times["python -c pass"]
     for name, series in times.items():
         ratio = statistics.median(mine / other for mine, other in zip(series, bare, strict=True))
-        row = {"median_ms": round(statistics.median(series), 1), "max_ms": round(max(series), 1), "ratio": round(ratio, 2)}
+        row = {
+            "median_ms": round(statistics.median(series), 1),
+            "max_ms": round(max(series), 1),
+            "ratio": round(ratio, 2),
+        }
         print(json.dumps({"bench": "cli", "command": name, **row}))
         print(f"{name:28}{row['median_ms']:8.1f} ms   {row['ratio']:.2f}x", file=sys.stderr)
 

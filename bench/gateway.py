@@ -33,7 +33,14 @@ def contender(name: str, folder: Path, port: int, upstream: int, routes: int) ->
 def measure(port: int, pid: int, path: str, paths: int, seconds: float) -> dict[str, float]:
     before = cost(pid)
     done = subprocess.run(
-        [sys.executable, "-m", "bench.load", f"http://127.0.0.1:{port}{path}", f"--seconds={seconds}", f"--paths={paths}"],
+        [
+            sys.executable,
+            "-m",
+            "bench.load",
+            f"http://127.0.0.1:{port}{path}",
+            f"--seconds={seconds}",
+            f"--paths={paths}",
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -70,7 +77,9 @@ def run(names: tuple[str, ...], rounds: int, seconds: float, routes: int) -> dic
             time.sleep(1)
             for turn in range(rounds + 1):
                 for name, (process, port) in running.items():
-                    figures = measure(port, process.pid, "/route-%d/items", routes, seconds if turn else min(seconds, 1))
+                    figures = measure(
+                        port, process.pid, "/route-%d/items", routes, seconds if turn else min(seconds, 1)
+                    )
                     if turn:  # the first one warms up
                         results.setdefault(name, []).append(figures)
         finally:

@@ -131,7 +131,17 @@ static_resources:
       - lb_endpoints:
         - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}
 """)
-    return [found, "-c", str(config), "--concurrency", "2", "-l", "error", "--disable-hot-restart", "--use-dynamic-base-id"]
+    return [
+        found,
+        "-c",
+        str(config),
+        "--concurrency",
+        "2",
+        "-l",
+        "error",
+        "--disable-hot-restart",
+        "--use-dynamic-base-id",
+    ]
 
 
 ALL = {"haproxy": haproxy, "nginx": nginx, "traefik": traefik, "caddy": caddy, "envoy": envoy}

@@ -11,16 +11,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
 ATOLL = Path(sys.executable).with_name("atoll")
+NOBODY_YET = 1  # what `atoll wait` exits with while no platform runs here
 READY_WITHIN = "180s"  # the first start compiles every library's bytecode
 
 
-def send_customers(gateway: str, mode: str) -> None:
+def send_customers(platform: subprocess.Popen[bytes], gateway: str, mode: str) -> None:
     """Wait until the whole shop is up, then walk the journey; says nothing when the shop is stopped before."""
-    ready = subprocess.run([ATOLL, "-C", FOLDER, "wait", "--timeout", READY_WITHIN], capture_output=True, check=False)
+    wait = [ATOLL, "-C", FOLDER, "wait", "--timeout", READY_WITHIN]
+    while (ready := subprocess.run(wait, capture_output=True, check=False)).returncode == NOBODY_YET:
+        if platform.poll() is not None:
+            return
+        time.sleep(0.2)
     if ready.returncode == 0:
         rounds = ["--forever", "--interval", "5"] if mode == "loop" else ["--rounds", "1"]
         subprocess.run([sys.executable, FOLDER / "journey.py", "--base", gateway, *rounds], check=False)
@@ -33,7 +39,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the platform too, which stops everything in order
     signal.signal(signal.SIGTERM, lambda *_: platform.terminate())
     if mode != "none":
-        threading.Thread(target=send_customers, args=(gateway, mode), daemon=True).start()
+        threading.Thread(target=send_customers, args=(platform, gateway, mode), daemon=True).start()
     return platform.wait()
 
 

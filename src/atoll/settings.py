@@ -141,8 +141,7 @@ class Settings:
         if len(os.fsencode(inside)) + len("/haproxy/master.sock") <= SOCKET_PATH_LIMIT:
             return inside
         digest = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:12]
-        base = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/atoll-{os.getuid()}"
-        return Path(base) / "atoll" / digest
+        return runtime_folder() / digest
 
     @property
     def logs(self) -> Path:
@@ -158,6 +157,12 @@ class Settings:
     def token_file(self) -> Path:
         """The root token, readable by this user only."""
         return self.state / "token"
+
+
+def runtime_folder() -> Path:
+    """This user's folder for what need not outlive the machine's uptime, shared by all platforms of the user."""
+    base = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/atoll-{os.getuid()}"
+    return Path(base) / "atoll"
 
 
 GROUPS = {"api": Api, "store": Store, "registry": Registry, "gateway": Gateway, "supervisor": Supervisor}

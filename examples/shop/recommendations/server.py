@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import sys
 import threading
 import time
 import urllib.request
@@ -114,6 +115,10 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True  # an idle connection does not keep the process; requests in flight are waited for below
     block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client that hung up is no error of ours
+            super().handle_error(request, client_address)
 
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)

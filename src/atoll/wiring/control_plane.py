@@ -18,11 +18,14 @@ from atoll.kit.backoff import Backoff
 from atoll.kit.clock import Clock
 from atoll.kit.files import private_folder
 from atoll.kit.logs import Log
+from atoll.kit.text import scrub
 from atoll.model.names import InstanceId, ServiceName
 from atoll.settings import Settings
 from atoll.supervisor import child as children
 from atoll.supervisor import record
 from atoll.supervisor.child import Child, Order
+from atoll.supervisor.ending import cause_of, with_last_line
+from atoll.supervisor.output import last_lines
 from atoll.supervisor.program import Command
 from atoll.supervisor.record import Note, Places
 
@@ -75,8 +78,11 @@ class ControlPlane:
             if self._stopping.is_set():
                 return
             self.restarts += 1
-            ending = await child.ending()
-            log.error("the control plane ended and is started again", cause=str(ending), log=self.log_file)
+            log.error(
+                "the control plane ended and is started again",
+                cause=with_last_line(cause_of(await child.ending(), said := self._said()), said),
+                log=self.log_file,
+            )
             if self._clock.now() - began > 30:
                 backoff.reset()
             await self._clock.sleep(backoff.next())
@@ -131,12 +137,11 @@ class ControlPlane:
         return self._places.log(ServiceName(NAME), InstanceId(NAME))
 
     def _last_words(self) -> str:
-        try:
-            lines = self.log_file.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        except OSError:
-            lines = []
-        said = [line.partition(" |")[2] for line in lines if " |" in line]
+        said = self._said()
         return "\n".join(["it said:", *said]) if said else f"look at {self.log_file}"
+
+    def _said(self) -> tuple[str, ...]:
+        return tuple(scrub(line) for line in last_lines(self.log_file, LAST_LINES))
 
     def _order(self) -> Order:
         note = Note(

@@ -1,22 +1,28 @@
 """Which block of loopback ports this node's mesh uses: the usual one, or the next that is free, the same ever after.
 
-Children are told their peers' ports in their environment, so the block must not move while they live: once chosen, it is
-written to `<state>/mesh.json` and kept.
+Children are told their peers' ports in their environment, so the block should not move: once chosen, it is written to
+`<state>/mesh.json` and kept for as long as nobody else listens there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import msgspec
+import psutil
 
 from atoll.errors import PortTaken
-from atoll.kit.files import private_folder, replace_file
-from atoll.settings import Gateway, Settings
+from atoll.gateway.ports import Listener
+from atoll.kit.clock import Clock
+from atoll.kit.files import LockFile, private_folder, replace_file
+from atoll.settings import Gateway, Settings, runtime_folder
 
 BLOCKS = 40
 """Blocks that are looked at: with the usual sizes up to port 25,000, below the kernel's ephemeral range."""
+LOCK_WAIT = 15.0
+"""Seconds to wait for another node that is starting."""
 VARIABLES = ("ATOLL_GATEWAY_MESH_PORT", "ATOLL_GATEWAY_MESH_PORTS")
 
 
@@ -41,7 +47,7 @@ def choose(knobs: Gateway, kept: Block | None, taken: Collection[int], *, fixed:
     usual = Block(knobs.mesh_port, knobs.mesh_ports, knobs.mesh_count)
     if fixed:
         return usual
-    if kept is not None and kept.mesh_count >= knobs.mesh_count:
+    if kept is not None and kept.mesh_count >= knobs.mesh_count and not any(port in taken for port in kept.ports()):
         return kept
     span = knobs.mesh_ports - knobs.mesh_port + knobs.mesh_count
     for number in range(BLOCKS):
@@ -51,15 +57,49 @@ def choose(knobs: Gateway, kept: Block | None, taken: Collection[int], *, fixed:
     raise PortTaken("no block of mesh ports is free", hint="choose one with ATOLL_GATEWAY_MESH_PORT and _MESH_PORTS")
 
 
-def settled(settings: Settings, taken: Collection[int], environ: Mapping[str, str]) -> Settings:
-    """Settings with this platform's own mesh block; a first choice is written down. Blocking."""
+def settled(settings: Settings, present: Iterable[Listener], environ: Mapping[str, str]) -> Settings:
+    """Settings with this platform's own mesh block; the choice is written down. Blocking.
+
+    `present`: who listens on this machine. A HAProxy that an earlier node of this platform left running is ours.
+    """
     file = settings.state / "mesh.json"
     try:
         kept = msgspec.json.decode(file.read_bytes(), type=Block)
     except (OSError, msgspec.DecodeError):
         kept = None
+    taken = {one.port for one in present if not _ours(one.pid, settings)}
     block = choose(settings.gateway, kept, taken, fixed=any(name in environ for name in VARIABLES))
     if block != kept:
         private_folder(settings.state)
         replace_file(file, msgspec.json.encode(block))
     return replace(settings, gateway=replace(settings.gateway, **msgspec.structs.asdict(block)))
+
+
+def _ours(pid: int | None, settings: Settings) -> bool:
+    try:
+        return pid is not None and any(str(settings.run) in word for word in psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
+
+
+@asynccontextmanager
+async def choosing(clock: Clock) -> AsyncIterator[Callable[[], None]]:
+    """One node of this user at a time looks for a block and binds it; call what is given when it is bound.
+
+    Without it two nodes that start together would both find the same block free.
+    """
+    lock = LockFile(private_folder(runtime_folder()) / "mesh.lock")
+    until = clock.now() + LOCK_WAIT
+    while True:
+        try:
+            lock.acquire()
+        except BlockingIOError:
+            if clock.now() > until:
+                break  # somebody hangs while starting: a clash would be told as one
+            await clock.sleep(0.05)
+        else:
+            break
+    try:
+        yield lock.release
+    finally:
+        lock.release()

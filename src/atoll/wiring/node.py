@@ -36,7 +36,7 @@ from atoll.supervisor.tree import Elsewhere
 from atoll.wiring.console import Console, Stop
 from atoll.wiring.control_plane import ControlPlane
 from atoll.wiring.membership import ApiRegistrar, GatewayTraffic
-from atoll.wiring.mesh import settled
+from atoll.wiring.mesh import choosing, settled
 from atoll.wiring.progress import Progress
 
 log = Log("node")
@@ -164,27 +164,33 @@ async def run_platform(
         AtollError: it cannot start; what it had started is ended again.
     """
     clock = SystemClock()
-    settings = await asyncio.to_thread(_settled, settings, loaded)
-    node = Node(settings, console, clock)
     wanted = selected(loaded.project, services)
-    try:
-        async with owned("node") as tasks:
-            await node.control_plane.begin()
-            tasks.start("control plane", node.control_plane.keep())
-            console.part_begins("gateway")
-            async with node.driver.running():
-                console.part_ready("gateway", node.age, node.addresses()[0][1])
-                console.part_begins("control plane")
-                await node.control_plane.answers(ANSWERS_WITHIN)
-                console.part_ready("control plane", node.age, node.addresses()[2][1])
-                await _apply(node.client, loaded.project, wanted)
-                await _serve(node, tasks, wanted, stop)
-                await node.driver.stop(0 if stop.forced.is_set() else STOP_GRACE)
-            await node.control_plane.stop(force=stop.forced.is_set())
-    except* AtollError as group:
-        await _give_up(node, group)
-    finally:
-        await node.client.close()
+    async with choosing(clock) as chosen:
+        node = Node(await asyncio.to_thread(_settled, settings, loaded), console, clock)
+        try:
+            async with owned("node") as tasks:
+                await node.control_plane.begin()
+                console.part_begins("gateway")
+                async with node.driver.running():
+                    chosen()
+                    await _live(node, tasks, loaded.project, wanted, stop)
+                await node.control_plane.stop(force=stop.forced.is_set())
+        except* AtollError as group:
+            await _give_up(node, group)
+        finally:
+            await node.client.close()
+
+
+async def _live(node: Node, tasks: Tasks, project: Project, wanted: frozenset[ServiceName], stop: Stop) -> None:
+    """From a gateway that runs to one that has ended."""
+    node.console.part_ready("gateway", node.age, node.addresses()[0][1])
+    node.console.part_begins("control plane")
+    await node.control_plane.answers(ANSWERS_WITHIN)
+    tasks.start("control plane", node.control_plane.keep())
+    node.console.part_ready("control plane", node.age, node.addresses()[2][1])
+    await _apply(node.client, project, wanted)
+    await _serve(node, tasks, wanted, stop)
+    await node.driver.stop(0 if stop.forced.is_set() else STOP_GRACE)
 
 
 async def _serve(node: Node, tasks: Tasks, wanted: frozenset[ServiceName], stop: Stop) -> None:
@@ -256,4 +262,4 @@ def _settled(settings: Settings, loaded: Loaded) -> Settings:
     if loaded.listener is not None and "ATOLL_GATEWAY_PORT" not in os.environ:
         gateway = replace(settings.gateway, host=loaded.listener.host, port=loaded.listener.port)
         settings = replace(settings, gateway=gateway)
-    return settled(settings, {one.port for one in listeners()}, os.environ)
+    return settled(settings, listeners(), os.environ)
