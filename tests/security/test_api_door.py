@@ -132,7 +132,8 @@ async def test_what_is_not_clean_http_is_refused_in_json(plane: Plane, content: 
     assert found == b"" or found.startswith(b"HTTP/1.1 400")
     if found:
         assert json.loads(found.partition(b"\r\n\r\n")[2])["code"] == "bad-request"
-    assert (await plane.ask("GET", "/api/v1/status")).status_code == 200
+    status = (await plane.ask("GET", "/api/v1/status")).json()
+    assert status["refusals"].get("bad-request", 0) == (1 if found else 0)
 
 
 async def test_a_connection_that_says_nothing_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

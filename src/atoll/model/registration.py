@@ -33,13 +33,16 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     weight: int = 100
     tags: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
-    ttl: float = lease.TTL_DEFAULT
+    ttl: float | None = None
+    """Seconds the registration lives without a renewal; None: as the control plane is set."""
     node: str | None = None
     lease: str = ""
     """The lease got from an earlier registration; shown, this is a renewal."""
 
 
-def instance_of(service: ServiceName, instance: InstanceId, said: Registration) -> Instance:
+def instance_of(
+    service: ServiceName, instance: InstanceId, said: Registration, *, default_ttl: float = lease.TTL_DEFAULT
+) -> Instance:
     """The instance a registration describes, every value checked; lease, state and times are the registry's to set.
 
     Raises:
@@ -52,7 +55,8 @@ def instance_of(service: ServiceName, instance: InstanceId, said: Registration) 
         raise InvalidValue(f"weight {said.weight} is outside 0-{WEIGHT_CEILING}", hint="100 is usual", field="weight")
     if len(said.tags) > TAGS_LIMIT:
         raise InvalidValue(f"{len(said.tags)} tags are more than {TAGS_LIMIT}", hint="use metadata", field="tags")
-    if not math.isfinite(said.ttl):
+    ttl = default_ttl if said.ttl is None else said.ttl
+    if not math.isfinite(ttl):
         raise InvalidValue("ttl is not a finite number", hint="give seconds", field="ttl")
     return Instance(
         service=service,
@@ -65,7 +69,7 @@ def instance_of(service: ServiceName, instance: InstanceId, said: Registration) 
         weight=said.weight,
         tags=tuple(names.token(tag, field="tag") for tag in said.tags),
         metadata=_metadata(said.metadata),
-        ttl=lease.ttl(said.ttl),
+        ttl=lease.ttl(ttl),
         node=names.node_name(said.node) if said.node is not None else None,
     )
 

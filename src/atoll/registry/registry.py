@@ -103,7 +103,7 @@ class Registry:
             Conflict: `modified` does not match.
             StorageFull: it is new or changed, and there is no room on disk.
         """
-        wanted = instance_of(service, instance, said)
+        wanted = instance_of(service, instance, said, default_ttl=self.knobs.ttl)
         where = Endpoint(wanted.host, wanted.port)
         self.listeners.check(where)
         key = service, instance

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from atoll.errors import MethodNotAllowed, NotFound, Overloaded, StorageFailed
+from atoll.errors import AtollError, MethodNotAllowed, NotFound, Overloaded, StorageFailed
 from atoll.server import (
     auth,
     backup,
@@ -101,6 +101,10 @@ class Door:
         finally:
             control.in_progress -= 1
 
+    def refused(self, error: AtollError) -> None:
+        """Take note of what was refused before it was a request."""
+        self._refusals.note(error, error, "", "")
+
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         auth.check_host(headers, self._control.settings.api.host)
@@ -117,7 +121,7 @@ def _endless(headers: Headers, limit: int) -> bool:
     return "transfer-encoding" in headers or not length.isdigit() or int(length[:20]) > limit
 
 
-def make_app(control: Control) -> ASGIApp:
+def make_app(control: Control) -> Door:
     """The application for one control plane."""
     return Door(Router(routes=_routes(control), redirect_slashes=False, default=_nowhere), control)
 

@@ -7,12 +7,13 @@ not HTTP in JSON, as everything is here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from atoll.errors import BadRequest
+from atoll.errors import AtollError, BadRequest
 from atoll.server.watch import ABORT
 
 HEADER_SECONDS = 10.0
@@ -25,9 +26,12 @@ HEADER_COUNT = 100
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    _timer: asyncio.TimerHandle | None = None
-    _size = 0
-    _whole = True
+    def __init__(self, *, refused: Callable[[AtollError], None], **given: Any) -> None:
+        super().__init__(**given)
+        self._refused = refused
+        self._timer: asyncio.TimerHandle | None = None
+        self._size = 0
+        self._whole = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A peer is there; it has `HEADER_SECONDS` to say what it wants."""
@@ -84,8 +88,9 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, or has too many headers; then hang up."""
-        problem = BadRequest(msg, hint=f"at most {HEADER_COUNT} headers and {HEADER_BYTES} bytes of them").problem()
-        content = msgspec.json.encode(problem)
+        error = BadRequest(msg, hint=f"at most {HEADER_COUNT} headers and {HEADER_BYTES} bytes of them")
+        self._refused(error)
+        content = msgspec.json.encode(error.problem())
         head = (
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
             b"content-length: %d\r\nconnection: close\r\n\r\n"

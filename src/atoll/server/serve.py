@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,6 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
-from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from atoll.errors import AtollError
@@ -32,7 +32,7 @@ from atoll.registry.catalog import Catalog
 from atoll.registry.listeners import Listener, Listeners
 from atoll.registry.registry import Registry
 from atoll.registry.sweep import running
-from atoll.server.app import make_app
+from atoll.server.app import Door, make_app
 from atoll.server.control import Backup, Control
 from atoll.server.ports import bind_tcp, bind_unix, local_addresses
 from atoll.server.protocol import Protocol
@@ -156,16 +156,24 @@ def _backup_of(store: Store) -> Backup | None:
 
 
 @asynccontextmanager
-async def _listening(app: ASGIApp, sockets: list[socket.socket], stop: Callable[[], None]) -> AsyncIterator[None]:
+async def _listening(app: Door, sockets: list[socket.socket], stop: Callable[[], None]) -> AsyncIterator[None]:
     """Answer on `sockets` for the length of the block, then end what is in progress."""
     config = uvicorn.Config(
-        app, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        proxy_headers=False,
     )
+    logging.getLogger("uvicorn.error").addHandler(logging.NullHandler())  # it repeats what we count and log ourselves
     config.load()
     state = ServerState()
     state.default_headers = [(b"server", b"atoll")]
     loop = asyncio.get_running_loop()
-    make = functools.partial(Protocol, config=config, server_state=state, app_state={})
+    make = functools.partial(Protocol, refused=app.refused, config=config, server_state=state, app_state={})
     servers = [
         await (
             loop.create_unix_server(make, sock=one)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atoll import settings
 from atoll.errors import (
     AddressForbidden,
     AtollError,
@@ -321,3 +322,10 @@ def test_absurd_numbers_are_refused_with_their_field(ttl: float, weight: int) ->
 def test_ten_thousand_tags_are_refused() -> None:
     with pytest.raises(InvalidValue, match="10000 tags"):
         instance_of(ORDERS, ONE, Registration(port=80, tags=("t",) * 10_000))
+
+
+async def test_a_registration_without_a_ttl_gets_the_one_of_the_settings() -> None:
+    async with staged(knobs=settings.Registry(ttl=40)) as stage:
+        answer = await stage.register("orders", "o-1")
+        assert answer.ttl == 40
+        assert answer.renew_after == pytest.approx(40 / 3)
