@@ -13,7 +13,7 @@ from atoll.cli.check import Finding, Verdict
 from atoll.cli.facts import V1, nodes
 from atoll.cli.leftovers import left_behind
 from atoll.errors import AtollError
-from atoll.gateway.ports import Listener, listeners
+from atoll.kit.listeners import Listener, listeners
 from atoll.model.answers import Status
 from atoll.settings import Settings
 from atoll.wiring.mesh import settled

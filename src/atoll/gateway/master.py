@@ -21,12 +21,13 @@ from atoll.gateway.binary import Binary
 from atoll.gateway.config import Files
 from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.output import Output, complaints
-from atoll.gateway.ports import bound, listeners, refuse_taken
+from atoll.gateway.ports import bound, refuse_taken
 from atoll.gateway.process import Identity, Ran, alive, members, reap, run_program, send, spawn
 from atoll.gateway.readback import Workers, parse_info, parse_workers
 from atoll.gateway.runtime import Runtime, Unanswered, exchange
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.files import private_folder, replace_file
+from atoll.kit.listeners import listeners
 from atoll.kit.logs import Log
 from atoll.kit.text import scrub
 
@@ -267,7 +268,7 @@ class Master:
                 self.output.read()
                 said = self.output.alerts() or list(self.output.lines)[-1:] or ["it ended without a word"]
                 reap(process.pid)
-                raise GatewayRefused(f"HAProxy did not start: {said[-1]}", hint="see the gateway's log")
+                raise GatewayRefused(f"HAProxy did not start: {said[0]}", hint="see the gateway's log")
             if self._clock.now() >= end:
                 raise GatewayRefused(f"HAProxy did not answer within {START_TIMEOUT:g} s", hint="see the gateway's log")
             await self._clock.sleep(0.003)

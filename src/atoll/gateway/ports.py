@@ -9,23 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-import msgspec
-import psutil
-
 from atoll.errors import PortTaken
+from atoll.kit.listeners import Listener
 
 _BIND = re.compile(r"^[ \t]*bind[ \t]+(\S+)", re.MULTILINE)
 _ADDRESS = re.compile(r"(?:ipv[46]@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9.]*|\*):(?P<first>\d+)(?:-(?P<last>\d+))?")
 _ANY = {"", "*", "0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
-
-
-class Listener(msgspec.Struct, frozen=True):
-    """Somebody who listens; `pid` and `program` are None when it belongs to another user."""
-
-    host: str
-    port: int
-    pid: int | None
-    program: str | None
 
 
 def bound(text: str) -> list[tuple[str, int]]:
@@ -38,16 +27,6 @@ def bound(text: str) -> list[tuple[str, int]]:
                 first = int(address["first"])
                 ports = range(first, int(address["last"] or first) + 1)
                 found += [(address["host"].strip("[]"), port) for port in ports]
-    return found
-
-
-def listeners() -> list[Listener]:
-    """Everybody who listens on this machine. Blocking: reads /proc of every process."""
-    found = []
-    for connection in psutil.net_connections("tcp"):
-        address = connection.laddr
-        if connection.status == psutil.CONN_LISTEN and address:
-            found.append(Listener(address.ip, address.port, connection.pid, _program(connection.pid)))
     return found
 
 
@@ -69,22 +48,13 @@ def refuse_taken(wanted: Iterable[tuple[str, int]], *, ours: Collection[int], pr
 
 def _taken(host: str, port: int, listener: Listener) -> PortTaken:
     if listener.pid is None:
-        who, hint = "a process of another user", f"find it with `sudo ss -ltnp 'sport = :{port}'`"
+        hint = f"find it with `sudo ss -ltnp 'sport = :{port}'`"
     else:
-        who, hint = f"{listener.program or 'a process'} (pid {listener.pid})", f"stop it (kill {listener.pid})"
+        hint = f"stop it (kill {listener.pid})"
     return PortTaken(
-        f"port {port} on {host or 'every address'} is taken by {who}",
+        f"port {port} on {host or 'every address'} is taken by {listener}",
         hint=f"{hint}, or choose another port (ATOLL_GATEWAY_PORT, ATOLL_GATEWAY_MESH_PORT, ATOLL_GATEWAY_MESH_PORTS)",
         port=port,
         pid=listener.pid,
         program=listener.program,
     )
-
-
-def _program(pid: int | None) -> str | None:
-    if pid is None:
-        return None
-    try:
-        return str(psutil.Process(pid).name())
-    except psutil.Error:
-        return None

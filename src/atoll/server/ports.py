@@ -12,6 +12,7 @@ import psutil
 
 from atoll.errors import AddressForbidden, PortTaken
 from atoll.kit.files import private_folder
+from atoll.kit.listeners import listener_of
 from atoll.kit.text import scrub
 
 SOCKET_MODE = 0o600
@@ -67,25 +68,13 @@ def bind_unix(path: Path) -> socket.socket:
 
 def taken(host: str, port: int) -> PortTaken:
     """The error that somebody else listens on a port, with pid and program if this user may see them."""
-    pid, program = listener_of(port)
-    by = f" by {program} (pid {pid})" if pid else ""
-    hint = (
-        f"stop it (kill {pid}), or choose another port: ATOLL_API_PORT" if pid else "set ATOLL_API_PORT to another one"
+    holder = listener_of(port)
+    by = f" by {holder}" if holder else ""
+    stop = f"stop it (kill {holder.pid}), or " if holder and holder.pid else ""
+    known = {"pid": holder.pid, "program": holder.program} if holder and holder.pid else {}
+    return PortTaken(
+        f"port {port} is taken{by}", hint=f"{stop}choose another port: ATOLL_API_PORT", host=host, port=port, **known
     )
-    known = {"pid": pid, "program": program} if pid else {}
-    return PortTaken(f"port {port} is taken{by}", hint=hint, host=host, port=port, **known)
-
-
-def listener_of(port: int) -> tuple[int | None, str]:
-    """Pid and program name of whoever listens on a TCP port of this machine; (None, "") when that cannot be seen."""
-    with contextlib.suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections(kind="tcp"):
-            local = connection.laddr
-            if connection.status == psutil.CONN_LISTEN and local and local.port == port and connection.pid:
-                with contextlib.suppress(psutil.Error):
-                    return connection.pid, scrub(psutil.Process(connection.pid).name(), limit=80)
-                return connection.pid, "another program"
-    return None, ""
 
 
 def local_addresses() -> frozenset[str]:

@@ -7,19 +7,15 @@ nodes rarely pick alike), never one given in the last minutes, never one of atol
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import random
 import socket
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from atoll.errors import PortTaken
 from atoll.kit.clock import Clock
-from atoll.kit.text import scrub
+from atoll.kit.listeners import listener_of
 
 LOWEST = 20_000
 """Below are the ports that people choose by hand, and atoll's own."""
@@ -28,18 +24,6 @@ REST = 120.0
 TRIES = 200
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Nothing can be said. Other errors (no IPv6 here, a privileged port) do not mean that somebody listens."""
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who listens on a port; nothing is known of another user's process."""
-
-    port: int
-    pid: int | None = None
-    program: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.program} (pid {self.pid})" if self.pid is not None else "a process of another user"
 
 
 class Ports:
@@ -80,7 +64,7 @@ def require(port: int) -> None:
     """
     if free(port, again=True):
         return
-    holder = holder_of(port)
+    holder = listener_of(port)
     who = str(holder) if holder is not None else "another process"
     raise PortTaken(
         f"port {port} is taken by {who}",
@@ -111,25 +95,6 @@ def free(port: int, *, again: bool = False) -> bool:
             if error.errno in _EXHAUSTED:
                 raise
     return True
-
-
-def holder_of(port: int) -> Holder | None:
-    """Who listens on `port`; None when nobody does. Blocking, some milliseconds."""
-    found: Holder | None = None
-    with contextlib.suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
-                if connection.pid is not None:
-                    return Holder(port, connection.pid, _program(connection.pid))
-                found = Holder(port)
-    return found
-
-
-def _program(pid: int) -> str:
-    try:
-        return scrub(psutil.Process(pid).name(), limit=64)
-    except psutil.Error:
-        return "a process"
 
 
 def _range() -> tuple[int, int]:

@@ -14,9 +14,9 @@ import msgspec
 import psutil
 
 from atoll.errors import PortTaken
-from atoll.gateway.ports import Listener
 from atoll.kit.clock import Clock
 from atoll.kit.files import LockFile, private_folder, replace_file
+from atoll.kit.listeners import Listener
 from atoll.settings import Gateway, Settings, runtime_folder
 
 BLOCKS = 40

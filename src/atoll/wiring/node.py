@@ -16,9 +16,9 @@ from dataclasses import replace
 from atoll import __version__
 from atoll.errors import AtollError
 from atoll.gateway.driver import STOP_GRACE, Driver
-from atoll.gateway.ports import listeners
 from atoll.identity.token import ensure_token
 from atoll.kit.clock import Clock, SystemClock
+from atoll.kit.listeners import listeners
 from atoll.kit.logs import Log
 from atoll.kit.tasks import Tasks, owned
 from atoll.model.keys import FACTS
@@ -30,7 +30,7 @@ from atoll.model.snapshot import Snapshot
 from atoll.project.load import Loaded
 from atoll.sdk.client import Client
 from atoll.settings import Settings
-from atoll.supervisor.output import follow_logs
+from atoll.supervisor.output import Kind, follow_logs
 from atoll.supervisor.supervisor import Supervisor
 from atoll.supervisor.tree import Elsewhere
 from atoll.wiring.console import Console, Stop
@@ -111,7 +111,8 @@ class Node:
     async def show_output(self) -> None:
         """Every line that the services print, as it comes."""
         async for line in follow_logs(self._settings.logs, clock=self._clock):
-            self.console.line(line.service, line.instance, line.text)
+            if line.kind is not Kind.NOTE:
+                self.console.line(line.service, line.instance, line.text)
 
     async def show_progress(self, wanted: frozenset[ServiceName]) -> None:
         """Tell the console how far the services are, and once when all are there."""

@@ -8,8 +8,8 @@ import pytest
 
 from atoll.errors import ProgramMissing
 from atoll.gateway.binary import ask_openssl, find_binary
-from atoll.gateway.ports import listeners
 from atoll.gateway.process import alive, identity, members, reap, run_program, send, spawn
+from atoll.kit.listeners import listeners
 
 
 def _fake(folder: Path, version: str, openssl: str = "3.0.1") -> Path:

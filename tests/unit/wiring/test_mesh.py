@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import PortTaken
-from atoll.gateway.ports import Listener
+from atoll.kit.listeners import Listener
 from atoll.settings import Gateway, Settings
 from atoll.wiring.mesh import Block, choose, settled
 
