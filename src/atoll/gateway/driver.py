@@ -23,7 +23,7 @@ from atoll.gateway.intent import topped_up
 from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.master import Master
 from atoll.gateway.reconcile import Health, Reconciler
-from atoll.gateway.render import render
+from atoll.gateway.render import RenderMemo, render
 from atoll.gateway.runtime import Unanswered
 from atoll.gateway.traffic import Traffic
 from atoll.gateway.writer import ConfigWriter
@@ -56,6 +56,7 @@ class Driver:
         self._environ = environ
         self._clock = clock
         self._log = Log("gateway")
+        self._rendered = RenderMemo()
         self._acting = asyncio.Lock()
         """Held by whoever changes which HAProxy runs or what it runs."""
         self._writer = ConfigWriter(self.folder, self._render, clock, self._log)
@@ -239,7 +240,8 @@ class Driver:
                 self._log.error("the gateway's files cannot be written", cause=error)
         for link in (self.folder.current, self.folder.good):
             folder = await asyncio.to_thread(self.folder.target, link)
-            if folder is not None:
+            # one without its config was cut short by a power failure, though HAProxy might take what is left of it
+            if folder is not None and await self._load(folder) is not None:
                 yield folder
         yield await self._writer.stage(topped_up(GatewayConfig(), self.settings.gateway))
 
@@ -284,7 +286,7 @@ class Driver:
     # ------------------------------------------------------------------------------------------------ files
 
     def _render(self, config: GatewayConfig) -> dict[str, bytes]:
-        files = render(config, self.settings.gateway, self.files)
+        files = render(config, self.settings.gateway, self.files, self._rendered)
         maps = {map_path(name): text.encode() for name, text in files.maps.items()}
         return {MAIN: files.config.encode(), **maps}
 

@@ -6,7 +6,8 @@ one that runs stays. Where an upstream's servers stand is `placement`'s to say, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -49,7 +50,7 @@ class Members(msgspec.Struct, frozen=True):
 
     service: Service
     instances: tuple[Instance, ...]
-    servers: tuple[Server, ...]
+    backend: Backend
     refused: tuple[str, ...]
 
 
@@ -61,10 +62,21 @@ class Compiled(msgspec.Struct, frozen=True):
     entries: Entries
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """A service: what is wrong with it, or what its sections are."""
+
+    service: Service
+    objection: str | None
+    traits: Traits
+    asked: str | None
+    """Its entry in the checks map."""
+
+
 @dataclass
 class Memo:
     """What an earlier call worked out, used again where the facts are the same objects. One owner, bounded by them."""
 
+    services: dict[str, Judged] = field(default_factory=dict)
     members: dict[str, Members] = field(default_factory=dict)
     routes: dict[str, tuple[Route, str | None]] = field(default_factory=dict)
     compiled: Compiled | None = None
@@ -80,8 +92,9 @@ def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     """
     memo = memo or Memo()
     refused: list[str] = []
-    services = dict(_sound(snapshot.services.values(), _service_objection, refused, "service"))
-    traits_by_service = {name: traits_of(service) for name, service in services.items()}
+    judged = _sound_services(snapshot, memo, refused)
+    services = {name: each.service for name, each in judged.items()}
+    traits_by_service = {name: each.traits for name, each in judged.items()}
     routes = _sound_routes(snapshot, memo, refused)
     _refuse_over("routes", len(routes), ROUTE_LIMIT)
     wanted = set(map(Upstream, services)) | {
@@ -102,12 +115,14 @@ def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     refused += _lost_shares(routes, services, traits_by_service)
     ports = _ports(services.values(), settings, refused)
     maps = {
-        CHECKS: tuple(_check_entries(backends, services)),
+        CHECKS: tuple(_check_entries(backends, judged)),
         ROUTES: _compiled(routes, goals, memo),
         SERVICES: tuple(_mesh_entries(ports, goals)),
     }
     _refuse_over(
-        "map bytes", sum(len(key) + len(value) + 2 for part in maps.values() for key, value in part), MAP_BYTES_LIMIT
+        "map bytes",
+        sum(2 * len(part) + sum(map(len, itertools.chain.from_iterable(part))) for part in maps.values()),
+        MAP_BYTES_LIMIT,
     )
     config = GatewayConfig(
         revision=snapshot.revision,
@@ -137,15 +152,27 @@ def topped_up(config: GatewayConfig, settings: Gateway) -> GatewayConfig:
     )
 
 
-def _sound(
-    facts: Iterable[Service], objection: Callable[[Service], str | None], refused: list[str], kind: str
-) -> Iterator[tuple[ServiceName, Service]]:
-    for fact in facts:
-        said = objection(fact)
-        if said:
-            refused.append(f"{kind} {scrub(fact.name, limit=64)}: {said}")
+def _sound_services(snapshot: Snapshot, memo: Memo, refused: list[str]) -> dict[ServiceName, Judged]:
+    known, memo.services = memo.services, {}
+    sound = {}
+    for key, service in snapshot.services.items():
+        judged = known.get(key)
+        if judged is None or judged.service is not service:
+            judged = _judged(service)
+        memo.services[key] = judged
+        if judged.objection:
+            refused.append(f"service {scrub(service.name, limit=64)}: {judged.objection}")
         else:
-            yield fact.name, fact
+            sound[service.name] = judged
+    return sound
+
+
+def _judged(service: Service) -> Judged:
+    objection = _service_objection(service)
+    if objection:
+        return Judged(service, objection, Traits(), None)
+    traits = traits_of(service)
+    return Judged(service, None, traits, check_entry(service, traits.kind))
 
 
 def _service_objection(service: Service) -> str | None:
@@ -232,16 +259,30 @@ def _backends(
         mine = tuple(each for each in by_service.get(upstream.service, ()) if upstream.has(each))
         members = known.get(label)
         if members is None or members.service is not service or not _same(members.instances, mine):
-            members = Members(service, mine, *servers_of(label, service, mine))
+            servers, objections = servers_of(label, service, mine)
+            members = Members(service, mine, _backend(sections, upstream, label, traits, servers), objections)
+        elif members.backend.name != sections[upstream]:
+            backend = _backend(sections, upstream, label, traits, members.backend.servers)
+            members = msgspec.structs.replace(members, backend=backend)
         memo.members[label] = members
         refused += members.refused
-        yield Backend(
-            name=sections[upstream],
-            upstream=label,
-            service=upstream.service,
-            traits=traits[upstream.service],
-            servers=members.servers,
-        )
+        yield members.backend
+
+
+def _backend(
+    sections: Mapping[Upstream, str],
+    upstream: Upstream,
+    label: str,
+    traits: Mapping[ServiceName, Traits],
+    servers: tuple[Server, ...],
+) -> Backend:
+    return Backend(
+        name=sections[upstream],
+        upstream=label,
+        service=upstream.service,
+        traits=traits[upstream.service],
+        servers=servers,
+    )
 
 
 def _same(one: Sequence[object], other: Sequence[object]) -> bool:
@@ -259,9 +300,9 @@ def _compiled(routes: tuple[Route, ...], goals: dict[Upstream, Goal], memo: Memo
     return known.entries
 
 
-def _check_entries(backends: Iterable[Backend], services: Mapping[ServiceName, Service]) -> Iterator[tuple[str, str]]:
+def _check_entries(backends: Iterable[Backend], services: Mapping[ServiceName, Judged]) -> Iterator[tuple[str, str]]:
     for backend in backends:
-        asked = check_entry(services[backend.service], backend.traits.kind)
+        asked = services[backend.service].asked
         if asked is not None:
             yield backend.name, asked
 

@@ -5,8 +5,10 @@
       current  →  what HAProxy runs; a restart starts from it
       good     →  what a HAProxy process has really been started from; a restart that `current` fails uses it
 
-A configuration is written whole into a new folder, put on disk, and becomes current by renaming one link: a crash
-leaves the old or the new one, never half of each. HAProxy is started with `-C …/current` and names its maps relative to
+A configuration is written whole into a new folder and becomes current by renaming one link: a crash of ours leaves the
+old or the new one, never half of each. What HAProxy is started or reloaded from is on disk before; what follows changes
+made while it runs is not waited for, since five fsyncs for every instance would be felt by everybody on that disk. After
+a power cut `good` is whole, and `current` may be cut short: its config.json tells. HAProxy is started with `-C …/current` and names its maps relative to
 that, so a candidate can be checked in its own folder and runtime commands never need a new path. Files that did not
 change are hard links. Folders that no link points at are removed.
 """
@@ -52,8 +54,8 @@ class ConfigFolder:
             return None
         return folder if (folder / MAIN).is_file() else None
 
-    def write(self, files: Mapping[str, bytes]) -> Path:
-        """Put `files` (relative name → content) into a new folder, on disk when this returns; no link changes."""
+    def write(self, files: Mapping[str, bytes], *, durable: bool) -> Path:
+        """Put `files` (relative name → content) into a new folder, with `durable` on disk; no link changes."""
         private_folder(self.root)
         folder = self.root / f"{_PREFIX}{self._next():08d}"
         folder.mkdir(mode=0o700)
@@ -62,8 +64,11 @@ class ConfigFolder:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             if self._newest is None or self._written.get(name) != content or not _linked(self._newest / name, path):
                 _write(path, content)
-        for place in {folder, *((folder / name).parent for name in files)}:
-            sync_folder(place)
+            if durable:
+                _sync(path)
+        if durable:
+            for place in {folder, *((folder / name).parent for name in files)}:
+                sync_folder(place)
         self._written, self._newest = dict(files), folder
         return folder
 
@@ -73,9 +78,10 @@ class ConfigFolder:
         self._prune()
 
     def mark_good(self, folder: Path) -> None:
-        """A HAProxy process was started from `folder`."""
+        """A HAProxy process was started from `folder`; on disk when this returns."""
         if self.target(self.good) != folder:
             self._point(self.good, folder)
+            sync_folder(self.root)
             self._prune()
 
     def discard(self, folder: Path) -> None:
@@ -90,7 +96,6 @@ class ConfigFolder:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(folder.name)
         temporary.replace(link)
-        sync_folder(self.root)
 
     def _prune(self) -> None:
         kept = {self.target(self.current), self.target(self.good), self._newest}
@@ -117,5 +122,11 @@ def _write(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from atoll.gateway.config import CHECKS, Backend, Entries, GatewayConfig, Server, Traits
+from atoll.gateway.config import CHECKS, Entries, GatewayConfig, Server, Traits
 
 
 class AddServer(msgspec.Struct, frozen=True, tag=True):
@@ -68,19 +68,20 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A backend section as HAProxy sees it, whatever we use it for."""
 
     traits: Traits
-    servers: dict[str, Server]
+    members: tuple[Server, ...] = ()
+
+    @property
+    def servers(self) -> dict[str, Server]:
+        """Its servers by name."""
+        return {server.name: server for server in self.members}
 
 
 def sections(config: GatewayConfig) -> dict[str, Section]:
     """Every backend section of `config` by name: used, idle and spare."""
-    found = {name: Section(traits=Traits(kind=kind), servers={}) for kind, name in config.slots}
+    found = {name: Section(traits=Traits(kind=kind)) for kind, name in config.slots}
     for backend in (*config.idle, *config.backends):
-        found[backend.name] = _section(backend)
+        found[backend.name] = Section(traits=backend.traits, members=backend.servers)
     return found
-
-
-def _section(backend: Backend) -> Section:
-    return Section(traits=backend.traits, servers={server.name: server for server in backend.servers})
 
 
 def make_plan(running: GatewayConfig, wanted: GatewayConfig) -> Plan | Reload:
@@ -97,7 +98,7 @@ def make_plan(running: GatewayConfig, wanted: GatewayConfig) -> Plan | Reload:
     swaps = [
         SwapMap(name, entries)
         for name, entries in sorted(wanted.maps.items())
-        if dict(running.maps.get(name, ())) != dict(entries)
+        if running.maps.get(name) != entries and dict(running.maps.get(name, ())) != dict(entries)
     ]
     ordered: list[Operation] = [swap for swap in swaps if swap.name == CHECKS]
     ordered += [operation for operation in operations if _before_maps(operation)]
@@ -116,7 +117,7 @@ def _reload_reasons(running: GatewayConfig, wanted: GatewayConfig, have: dict[st
         known = have.get(backend.name)
         if known is None:
             reasons.append(f"backend {backend.name} for {backend.upstream} is not in the running file")
-        elif known.traits != backend.traits:
+        elif known.traits is not backend.traits and known.traits != backend.traits:
             reasons.append(f"backend {backend.name} changes {', '.join(_differing(known.traits, backend.traits))}")
     reasons += [f"slot {name} is not in the running file" for _, name in wanted.slots if name not in have]
     for names in wanted.header_sets:
@@ -137,21 +138,27 @@ def _server_operations(have: dict[str, Section], want: dict[str, Section]) -> li
     adds: list[Operation] = []
     weights: list[Operation] = []
     removals: list[Operation] = []
-    living = {_endpoint(server) for section in want.values() for server in section.servers.values()}
-    for name in sorted(have.keys() | want.keys()):
+    living: set[tuple[str, str, int]] | None = None
+    changed = {
+        name
+        for name in have.keys() | want.keys()
+        if name not in have or name not in want or have[name].members != want[name].members
+    }
+    for name in sorted(changed):
         before = have[name].servers if name in have else {}
         after = want[name].servers if name in want else {}
-        if before == after:
-            continue
         adds += (AddServer(name, want[name].traits, after[server]) for server in sorted(after.keys() - before.keys()))
         weights += (
             SetWeight(name, server, after[server].effective_weight)
             for server in sorted(after.keys() & before.keys())
             if before[server].effective_weight != after[server].effective_weight
         )
+        gone = sorted(before.keys() - after.keys())
+        if gone and living is None:
+            living = {_endpoint(server) for section in want.values() for server in section.members}
         removals += (
-            RemoveServer(name, server, patient=_endpoint(before[server]) in living)
-            for server in sorted(before.keys() - after.keys())
+            RemoveServer(name, server, patient=living is not None and _endpoint(before[server]) in living)
+            for server in gone
         )
     return [*adds, *weights, *removals]
 

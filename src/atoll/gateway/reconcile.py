@@ -157,8 +157,11 @@ class Reconciler:
         """One time decide, apply, read back; never raises for what HAProxy does or does not."""
         began = self._clock.now()
         try:
+            news = self._snapshot is not None
             self.decide()
-            if self._unsure or self._clock.now() - self._looked >= max(QUIET, self._look_cost / LOOKING_SHARE):
+            # a change goes before a look, unless looks have waited for long
+            due = self._looked + max(QUIET, self._look_cost / LOOKING_SHARE) * (5 if news else 1)
+            if self._unsure or began >= due:
                 await self._look()
             await self._bring()
             self._silent, self._failed = None, 0

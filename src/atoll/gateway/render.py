@@ -7,11 +7,12 @@ is the whole truth: HAProxy started from it needs nobody to tell it more.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import msgspec
 
 from atoll.gateway.backend import CHECK_RULES, RETRY_RULES, backend_section, milliseconds, slot_section
-from atoll.gateway.config import CHECKS, NOBODY, ROUTES, SERVICES, Entries, Files, GatewayConfig, Kind, Traits
+from atoll.gateway.config import CHECKS, NOBODY, ROUTES, SERVICES, Backend, Entries, Files, GatewayConfig, Kind, Traits
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
 from atoll.gateway.problem import PAGES, error_page
 from atoll.gateway.quote import entry, line, section
@@ -37,12 +38,21 @@ class Rendered(msgspec.Struct, frozen=True):
     maps: dict[str, str]
 
 
-def render(config: GatewayConfig, settings: Gateway, files: Files) -> Rendered:
+@dataclass
+class RenderMemo:
+    """What an earlier call wrote, used again for what is the same. One owner; holds one config's text."""
+
+    sections: dict[str, tuple[Backend, str]] = field(default_factory=dict)
+    maps: dict[str, tuple[Entries, str]] = field(default_factory=dict)
+
+
+def render(config: GatewayConfig, settings: Gateway, files: Files, memo: RenderMemo | None = None) -> Rendered:
     """The files for `config`.
 
     Raises:
         InvalidValue: a word that cannot be written (control characters); the config was not made by `intent`.
     """
+    memo = memo or RenderMemo()
     parts = [
         f"# Written by atoll, generation {config.generation:d} of revision {config.revision:d}. Changes here are lost.",
         _global(settings, files),
@@ -53,11 +63,27 @@ def render(config: GatewayConfig, settings: Gateway, files: Files) -> Rendered:
         mesh_frontend(config, settings),
         tcp_frontends(config),
         section("backend", NOBODY, "from", "base") + "\n",
-        *map(backend_section, (*config.backends, *config.idle)),
+        *_sections((*config.backends, *config.idle), memo),
         *(slot_section(kind, name) for kind, name in config.slots),
     ]
-    maps = {name: map_text(config.maps.get(name, ())) for name in (CHECKS, ROUTES, SERVICES)}
+    maps = {name: _map(name, config.maps.get(name, ()), memo) for name in (CHECKS, ROUTES, SERVICES)}
     return Rendered("\n".join(parts), maps)
+
+
+def _sections(backends: Iterable[Backend], memo: RenderMemo) -> list[str]:
+    known, memo.sections = memo.sections, {}
+    for backend in backends:
+        before = known.get(backend.name)
+        same = before is not None and before[0] is backend
+        memo.sections[backend.name] = before if before and same else (backend, backend_section(backend))
+    return [text for _, text in memo.sections.values()]
+
+
+def _map(name: str, entries: Entries, memo: RenderMemo) -> str:
+    known = memo.maps.get(name)
+    if known is None or known[0] != entries:
+        known = memo.maps[name] = (entries, map_text(entries))
+    return known[1]
 
 
 def map_text(entries: Entries) -> str:

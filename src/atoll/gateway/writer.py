@@ -67,8 +67,7 @@ class ConfigWriter:
         async with self._lock:
             config = self._waiting
             if config is not None:
-                folder = await asyncio.to_thread(self._write, config)
-                await asyncio.to_thread(self.folder.promote, folder)
+                await asyncio.to_thread(self._promote, config)
                 self.written += 1
                 if self._waiting is config:
                     self._waiting = None
@@ -82,7 +81,7 @@ class ConfigWriter:
             OSError: the disk refuses.
         """
         async with self._lock:
-            folder = await asyncio.to_thread(self._write, config)
+            folder = await asyncio.to_thread(self._write, config, durable=True)
             self._waiting = None
             self._offered.clear()
             return folder
@@ -99,5 +98,8 @@ class ConfigWriter:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def _write(self, config: GatewayConfig) -> Path:
-        return self.folder.write({**self._render(config), CONFIG: msgspec.json.encode(config)})
+    def _promote(self, config: GatewayConfig) -> None:
+        self.folder.promote(self._write(config, durable=False))
+
+    def _write(self, config: GatewayConfig, *, durable: bool) -> Path:
+        return self.folder.write({**self._render(config), CONFIG: msgspec.json.encode(config)}, durable=durable)

@@ -16,7 +16,7 @@ from typing import Any
 
 from atoll.gateway.binary import Binary, find_binary
 from atoll.gateway.driver import Driver
-from atoll.gateway.process import members
+from atoll.gateway.process import alive, identity, members
 from atoll.gateway.readback import ServerRow, parse_servers
 from atoll.gateway.runtime import Runtime
 from atoll.kit.clock import SystemClock
@@ -38,8 +38,9 @@ def binary() -> Binary:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process has this pid."""
-    return Path(f"/proc/{pid}").exists()
+    """Whether a process with this pid runs; one that waits for its parent to look does not."""
+    process = identity(pid)
+    return process is not None and alive(process)
 
 
 def free_block(count: int) -> int:
