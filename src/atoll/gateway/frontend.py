@@ -90,9 +90,10 @@ _SHORT_WAY = f"""\
 # behind. It would decode the query as well, so that is put back as it came.
 _NORMALISE = f"""\
   acl path_odd path -m sub -i %2f %5c %00 %0a %0d %c0 %c1 /.; /..; {quote(chr(92))}
+  acl path_odd path -m reg %([^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)
 {refusal(problem.PATH_REFUSED, "odd path_odd or !{ path_beg / }")}
   http-request set-var(txn.query) query
-  http-request normalize-uri percent-decode-unreserved strict
+  http-request normalize-uri percent-decode-unreserved
   http-request normalize-uri path-merge-slashes
   http-request normalize-uri path-strip-dot
   http-request normalize-uri path-strip-dotdot full

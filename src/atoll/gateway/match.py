@@ -84,8 +84,8 @@ def host_rank(match: Match, host: str) -> int | None:
         return 2
     if host in match.hosts:
         return 0
-    label, dot, rest = host.partition(".")
-    return 1 if label and dot and f"*.{rest}" in match.hosts else None
+    _, dot, rest = host.partition(".")
+    return 1 if dot and f"*.{rest}" in match.hosts else None
 
 
 def accepts_path(match: Match, path: str) -> bool:

