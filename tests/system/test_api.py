@@ -75,6 +75,18 @@ async def test_the_socket_and_the_token_belong_to_this_user_alone(tmp_path: Path
     assert not settings.socket.exists()
 
 
+async def test_a_socket_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    settings.run.mkdir(parents=True)
+    settings.run.chmod(0o777)
+    with pytest.raises((AddressForbidden, ExceptionGroup)) as caught:
+        async with plane_at(settings):
+            pass
+    error = caught.value.exceptions[0] if isinstance(caught.value, ExceptionGroup) else caught.value
+    assert isinstance(error, AddressForbidden)
+    assert "chmod 700" in str(error.hint)
+
+
 async def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     async with plane_at(settings) as plane:

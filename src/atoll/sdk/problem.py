@@ -20,8 +20,8 @@ def _tree(kind: type[AtollError]) -> Iterator[type[AtollError]]:
 
 
 def known_codes() -> dict[str, type[AtollError]]:
-    """Every error by its code."""
-    return {kind.code: kind for kind in _tree(AtollError)}
+    """Every error that the control plane can answer with, by its code."""
+    return {kind.code: kind for kind in _tree(AtollError) if kind.__module__ == AtollError.__module__}
 
 
 def error_of(status: int, content: bytes) -> AtollError:

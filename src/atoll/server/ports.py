@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket
+import stat
 from pathlib import Path
 
 import psutil
@@ -48,8 +49,17 @@ def bind_tcp(host: str, port: int) -> socket.socket:
 
 
 def bind_unix(path: Path) -> socket.socket:
-    """A listening unix socket that only this user can talk to. Call it only as the one owner of its folder."""
-    private_folder(path.parent)
+    """A listening unix socket that only this user can talk to. Call it only as the one owner of its folder.
+
+    Raises:
+        AddressForbidden: others can write to its folder, and could put a socket of their own in its place.
+    """
+    folder = private_folder(path.parent).stat()
+    if folder.st_uid != os.getuid() or folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise AddressForbidden(
+            f"others can write to {scrub(str(path.parent))}, where the control plane's socket would be",
+            hint=f"chmod 700 {scrub(str(path.parent))}, or remove it",
+        )
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
