@@ -13,7 +13,7 @@ from atoll.errors import NotFound
 from atoll.kit.text import closest
 from atoll.model import keys, names
 from atoll.model.answers import FactPage, Nodes, NodeView
-from atoll.model.names import ServiceName
+from atoll.model.names import InstanceId, ServiceName
 from atoll.model.report import ChildReport, ServerReport
 from atoll.model.snapshot import Snapshot
 
@@ -46,12 +46,12 @@ def nodes(api: Api) -> tuple[NodeView, ...]:
     return api.get_as(f"{V1}/nodes", Nodes).nodes
 
 
-def children(seen: Iterable[NodeView]) -> dict[tuple[str, str], ChildReport]:
+def children(seen: Iterable[NodeView]) -> dict[tuple[ServiceName, InstanceId], ChildReport]:
     """The children of all nodes, by service and instance."""
     return {(child.service, child.instance): child for node in seen for child in node.report.children}
 
 
-def servers(seen: Iterable[NodeView]) -> dict[tuple[str, str], ServerReport]:
+def servers(seen: Iterable[NodeView]) -> dict[tuple[ServiceName, InstanceId], ServerReport]:
     """What the gateways' own checks say, by service and instance."""
     return {(server.service, server.instance): server for node in seen for server in node.report.servers}
 

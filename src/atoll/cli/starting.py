@@ -13,10 +13,10 @@ from atoll.cli.facts import children, nodes, servers, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.nodefile import NodeFile
 from atoll.cli.place import Place, token_of
-from atoll.cli.readiness import Readiness, readiness
 from atoll.cli.screen import Screen
 from atoll.errors import AtollError, NotReady
 from atoll.model.keys import INSTANCES, SERVICES
+from atoll.model.readiness import Readiness, readiness
 from atoll.settings import Settings
 
 LOOK = 0.05

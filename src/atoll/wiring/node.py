@@ -119,12 +119,11 @@ class Node:
         progress = Progress(wanted)
         ready = False
         while True:
-            services = {name: one for name, one in self.facts.services.items() if name in wanted}
-            progress.see(services, self.supervisor.report())
+            progress.see(self.facts, self.supervisor.report(), self.driver.servers())
             self.console.services(progress.counts)
             for failure in progress.new_failures():
                 self.console.service_failed(*failure)
-            if progress.complete and not ready and len(services) == len(wanted):
+            if progress.complete and not ready:
                 ready = True
                 self.console.ready(self._clock.now() - self._began, self.addresses(), self._curl())
             await self._clock.sleep(0.05 if not ready else 0.5)

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import ChildReport, Phase
-from atoll.model.service import Restart, Service
+from atoll.model.readiness import Readiness, readiness
+from atoll.model.report import ChildReport, Phase, ServerReport
+from atoll.model.snapshot import Snapshot
 
 FAILED = frozenset({Phase.BACKOFF, Phase.CRASH_LOOP})
 
 
 class Progress:
-    """Of the services in `wanted`: instances that run against instances that shall."""
+    """Of the services in `wanted`: what passes against what shall."""
 
     def __init__(self, wanted: frozenset[ServiceName]) -> None:
-        self._wanted = wanted
+        self._wanted = tuple(sorted(wanted))
         self._told: dict[InstanceId, Phase] = {}
         self._failures: list[tuple[str, str, tuple[str, ...]]] = []
-        self.counts: dict[str, tuple[int, int]] = {}
+        self._services: dict[str, Readiness] = {}
 
-    def see(self, services: Mapping[ServiceName, Service], children: Iterable[ChildReport]) -> None:
+    def see(self, facts: Snapshot, children: Iterable[ChildReport], servers: Iterable[ServerReport] = ()) -> None:
         """Take over how things are now."""
-        up: dict[ServiceName, int] = dict.fromkeys(self._wanted, 0)
-        for child in children:
-            if child.service in up:
-                up[child.service] += _counts(child, services.get(child.service))
+        run = {(child.service, child.instance): child for child in children}
+        checked = {(server.service, server.instance): server for server in servers}
+        self._services = readiness(facts, run, checked, self._wanted)
+        for child in run.values():
+            if child.service in self._wanted:
                 self._watch(child)
-        self.counts = {
-            name: (min(up[name], _replicas(services.get(name))), _replicas(services.get(name))) for name in sorted(up)
-        }
+
+    @property
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Of every service: instances that pass, instances wanted."""
+        return {name: (one.passing, one.wanted) for name, one in self._services.items()}
 
     @property
     def complete(self) -> bool:
-        """Whether every wanted instance is there."""
-        return all(passing >= wanted for passing, wanted in self.counts.values())
+        """Whether everything wanted passes."""
+        return len(self._services) == len(self._wanted) and all(one.ready for one in self._services.values())
 
     def new_failures(self) -> list[tuple[str, str, tuple[str, ...]]]:
         """(service, cause, last lines) of every episode that began since the last call."""
@@ -49,16 +53,3 @@ class Progress:
                 self._told[child.instance] = child.phase
         elif child.phase is Phase.RUNNING:
             self._told.pop(child.instance, None)
-
-
-def _counts(child: ChildReport, service: Service | None) -> bool:
-    if child.phase is Phase.RUNNING:
-        return True
-    once = service is not None and service.run is not None and service.run.restart is not Restart.ALWAYS
-    return once and child.phase is Phase.EXITED and child.exit_code == 0
-
-
-def _replicas(service: Service | None) -> int:
-    if service is None or service.run is None:
-        return 1
-    return 0 if service.run.stopped else service.run.replicas

@@ -2,54 +2,46 @@ from __future__ import annotations
 
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.project import Project
-from atoll.model.report import ChildReport, Phase
-from atoll.model.service import Condition, Restart, Run, Service
+from atoll.model.report import ChildReport, Phase, ServerReport
+from atoll.model.service import Condition, Instance, Run, Service
+from atoll.model.snapshot import Snapshot
 from atoll.wiring.node import selected
 from atoll.wiring.progress import Progress
 
 ORDERS = ServiceName("orders")
+FIRST = InstanceId("orders-1")
 
 
-def service(**run: object) -> dict[ServiceName, Service]:
-    return {ORDERS: Service(name=ORDERS, run=Run(command=("x",), **run))}  # type: ignore[arg-type]
+def facts(*, registered: bool = True) -> Snapshot:
+    snapshot = Snapshot(1, services={ORDERS: Service(name=ORDERS, run=Run(command=("x",)))})
+    if registered:
+        snapshot.instances[ORDERS, FIRST] = Instance(service=ORDERS, id=FIRST, host="127.0.0.1", port=1)
+    return snapshot
 
 
-def child(number: int, phase: Phase, **more: object) -> ChildReport:
-    return ChildReport(service=ORDERS, instance=InstanceId(f"orders-{number}"), phase=phase, **more)  # type: ignore[arg-type]
+def child(phase: Phase, cause: str = "", last_lines: tuple[str, ...] = ()) -> ChildReport:
+    return ChildReport(service=ORDERS, instance=FIRST, phase=phase, cause=cause, last_lines=last_lines)
 
 
-def test_running_instances_are_counted_against_the_replicas() -> None:
+def test_everything_is_there_when_every_wanted_instance_passes() -> None:
     progress = Progress(frozenset({ORDERS}))
-    progress.see(service(replicas=2), [child(1, Phase.RUNNING), child(2, Phase.STARTING)])
-    assert progress.counts == {"orders": (1, 2)}
+    progress.see(facts(registered=False), [child(Phase.STARTING)])
+    assert progress.counts == {"orders": (0, 1)}
     assert not progress.complete
-    progress.see(service(replicas=2), [child(1, Phase.RUNNING), child(2, Phase.RUNNING)])
-    assert progress.complete
-
-
-def test_a_surge_instance_of_a_rollout_does_not_count_beyond_the_replicas() -> None:
-    progress = Progress(frozenset({ORDERS}))
-    progress.see(service(replicas=1), [child(1, Phase.RUNNING), child(2, Phase.RUNNING)])
+    progress.see(facts(), [child(Phase.RUNNING)])
     assert progress.counts == {"orders": (1, 1)}
-
-
-def test_a_job_that_ended_well_is_there() -> None:
-    progress = Progress(frozenset({ORDERS}))
-    progress.see(service(restart=Restart.NO), [child(1, Phase.EXITED, exit_code=0)])
     assert progress.complete
-    progress.see(service(restart=Restart.NO), [child(1, Phase.EXITED, exit_code=3)])
+
+
+def test_an_instance_that_the_gateway_cannot_reach_is_not_there() -> None:
+    progress = Progress(frozenset({ORDERS}))
+    progress.see(facts(), [child(Phase.RUNNING)], [ServerReport(service=ORDERS, instance=FIRST, up=False)])
     assert not progress.complete
-
-
-def test_a_service_that_is_stopped_on_purpose_holds_nobody_up() -> None:
-    progress = Progress(frozenset({ORDERS}))
-    progress.see(service(stopped=True), [])
-    assert progress.complete
 
 
 def test_a_service_whose_fact_has_not_arrived_is_not_ready() -> None:
     progress = Progress(frozenset({ORDERS}))
-    progress.see({}, [])
+    progress.see(Snapshot(), [])
     assert not progress.complete
 
 
@@ -57,7 +49,7 @@ def test_a_failure_is_told_once_an_episode_and_again_when_it_becomes_a_crash_loo
     progress = Progress(frozenset({ORDERS}))
     told = []
     for phase in (Phase.BACKOFF, Phase.BACKOFF, Phase.CRASH_LOOP, Phase.CRASH_LOOP, Phase.RUNNING, Phase.BACKOFF):
-        progress.see(service(), [child(1, phase, cause="exit 3", last_lines=("boom",))])
+        progress.see(facts(), [child(phase, "exit 3", ("boom",))])
         told.append(progress.new_failures())
     failure = ("orders", "orders-1: exit 3", ("boom",))
     assert told == [[failure], [], [failure], [], [], [failure]]

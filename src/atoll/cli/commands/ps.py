@@ -115,20 +115,22 @@ def _without_lease(fact: Instance) -> dict[str, Any]:
     return {name: value for name, value in plain(fact).items() if name != "lease"}
 
 
-def rows(facts: Snapshot, run: dict[tuple[str, str], ChildReport], wanted: tuple[ServiceName, ...] = ()) -> list[Row]:
+def rows(
+    facts: Snapshot, run: dict[tuple[ServiceName, InstanceId], ChildReport], wanted: tuple[ServiceName, ...] = ()
+) -> list[Row]:
     """One row per instance known to the registry or to a node, and one per service that has none."""
-    keys: set[tuple[str, str]] = {*facts.instances, *run}
+    keys: set[tuple[ServiceName, InstanceId]] = {*facts.instances, *run}
     present = {service for service, _ in keys}
-    keys |= {(name, "") for name in facts.services if name not in present}
+    keys |= {(name, InstanceId("")) for name in facts.services if name not in present}
     found: list[Row] = []
     for service, instance in sorted(keys):
         if wanted and service not in wanted:
             continue
         if instance:
-            fact = facts.instances.get((ServiceName(service), InstanceId(instance)))
+            fact = facts.instances.get((service, instance))
             found.append(Row(service, instance, fact, run.get((service, instance))))
         else:
-            found.append(_Absent(facts.services[ServiceName(service)]))
+            found.append(_Absent(facts.services[service]))
     return found
 
 

@@ -11,10 +11,10 @@ from atoll.cli.facts import V1, children, nodes, parse_services, servers, snapsh
 from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import seconds
 from atoll.cli.options import command, complete_services
-from atoll.cli.readiness import Readiness, readiness
 from atoll.errors import Compacted, NotReady, Resync
 from atoll.model.keys import INSTANCES, SERVICES
 from atoll.model.names import ServiceName
+from atoll.model.readiness import Readiness, readiness
 
 ROUND = 1.0
 """Seconds of one long poll: node reports are no facts, so they are asked for again after it."""

@@ -7,9 +7,10 @@ runs once and ends well counts when it has ended.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from atoll.model.names import ServiceName
+from atoll.model.names import InstanceId, ServiceName
 from atoll.model.report import ChildReport, Phase, ServerReport
 from atoll.model.service import Restart, Service, State
 from atoll.model.snapshot import Snapshot
@@ -30,8 +31,8 @@ class Readiness(NamedTuple):
 
 def readiness(
     facts: Snapshot,
-    run: dict[tuple[str, str], ChildReport],
-    checked: dict[tuple[str, str], ServerReport],
+    run: Mapping[tuple[ServiceName, InstanceId], ChildReport],
+    checked: Mapping[tuple[ServiceName, InstanceId], ServerReport],
     services: tuple[ServiceName, ...] = (),
 ) -> dict[str, Readiness]:
     """Of each of `services` (all, if none is named), by name; services that do not exist are absent, not ready."""
@@ -44,8 +45,8 @@ def _of(
     facts: Snapshot,
     service: Service | None,
     name: ServiceName,
-    run: dict[tuple[str, str], ChildReport],
-    checked: dict[tuple[str, str], ServerReport],
+    run: Mapping[tuple[ServiceName, InstanceId], ChildReport],
+    checked: Mapping[tuple[ServiceName, InstanceId], ServerReport],
 ) -> Readiness:
     if service is None:
         return Readiness(0, 1, "it is not registered")
