@@ -24,6 +24,9 @@ test: setup
 	@$(BIN)/mypy
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow"
 
+fault: setup  # breaks the running system on purpose: the long form of tests/fault, with a new seed each time
+	@PATH="$(CURDIR)/$(BIN):$$PATH" ATOLL_FAULT=long $(BIN)/pytest tests/fault -p no:randomly --tb=short
+
 bench: setup
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group bench
 	@for one in gateway driver store discovery cli; do $(BIN)/python -m bench.$$one || exit 1; done

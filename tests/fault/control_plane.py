@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -29,12 +30,13 @@ class NotStarted(Exception):
 class ControlPlane:
     """A running control plane; made by `control_plane`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, state: Path, output: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, state: Path, output: Path, *, by_tcp: bool) -> None:
         self.process = process
         self.state = state
         self.output = output
-        self.place = load(state, {}).socket
+        self.place: tuple[str, int] | Path = load(state, {}).socket
         self.token = ""
+        self._by_tcp = by_tcp
 
     @property
     def pid(self) -> int:
@@ -84,6 +86,8 @@ class ControlPlane:
         raise NotStarted(self.process.returncode, self.output.read_text(errors="replace")[-2000:])
 
     async def _answers(self) -> bool:
+        if self._by_tcp and not self._find_port():
+            return False
         try:
             with Client(self.place) as client:
                 if (await client.ask("GET", "/readyz", timeout=2.0)).status != 200:
@@ -93,6 +97,12 @@ class ControlPlane:
         self.token = self._read_token()
         return True
 
+    def _find_port(self) -> bool:
+        found = re.findall(r"answers port=(\d+)", self.output.read_text(errors="replace"))
+        if found:
+            self.place = ("127.0.0.1", int(found[-1]))
+        return bool(found)
+
     def _read_token(self) -> str:
         root = f"/proc/{self.pid}/root"  # it may live in a mount namespace of its own
         return Path(f"{root}{self.state}/token").read_text().strip()
@@ -100,16 +110,20 @@ class ControlPlane:
 
 @asynccontextmanager
 async def control_plane(
-    state: Path, *, before: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    state: Path, *, before: Sequence[str] = (), environ: Mapping[str, str] | None = None, by_tcp: bool = False
 ) -> AsyncIterator[ControlPlane]:
     """A control plane on `state`, with the words `before` in front of its command, killed at the end of the block.
+
+    It is asked over its unix socket; `by_tcp` when that cannot be seen from here (a disk of its own).
 
     Raises:
         NotStarted: it could not start.
     """
     command = [*before, sys.executable, "-m", "atoll.cli.main", "--state", str(state), "server"]
     output = state.parent / f"{state.name}.out"
+    if by_tcp:
+        await asyncio.to_thread(output.unlink, missing_ok=True)  # the port of an earlier one must not be found in it
     async with running(command, environ={"ATOLL_API_PORT": "0", **(environ or {})}, output=output) as process:
-        server = ControlPlane(process, state, output)
+        server = ControlPlane(process, state, output, by_tcp=by_tcp)
         await server.ready()
         yield server

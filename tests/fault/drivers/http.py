@@ -132,6 +132,7 @@ class Client:
     async def _answer(self, reader: asyncio.StreamReader) -> Answer:
         reading = _Reading()
         parser = httptools.HttpResponseParser(reading)
+        data = b""
         while not reading.done:
             data = await reader.read(1 << 16)
             if not data:
@@ -141,6 +142,6 @@ class Client:
             else:
                 parser.feed_data(data)
         answer = Answer(parser.get_status_code(), reading.headers, bytes(reading.body))
-        if not parser.should_keep_alive():
+        if reading.headers.get("connection", "").lower() == "close" or not data:
             self.close()
         return answer
