@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from atoll.errors import (
+    AddressForbidden,
     AlreadyRunning,
     Compacted,
     LeaseConflict,

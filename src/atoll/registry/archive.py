@@ -52,22 +52,24 @@ class Archive:
             records.append(record)
         return Receivers(service=service, at=at, receivers=tuple(replay(records, at)))
 
-    async def prune(self, wall: float) -> float:
-        """Delete what is over the bounds; returns the time of the newest record (0: there is none)."""
-        found: list[tuple[Key, str, bool]] = []
+    async def newest(self) -> float:
+        """The time of the newest record of all, in wall seconds of whole milliseconds; 0 when there is none."""
         newest = 0.0
         async for entry in self._entries(HISTORY):
-            at = _stamp(entry.key)
-            if at is None:
-                continue
-            record = _readable(entry)
-            newest = max(newest, at)
-            found.append((entry.key, record.instance if record else "", record.gone if record else True))
+            newest = max(newest, _stamp(entry.key) or 0.0)
+        return newest
+
+    async def prune(self, wall: float) -> None:
+        """Delete what is over the bounds."""
+        found: list[tuple[Key, str, bool]] = []
+        async for entry in self._entries(HISTORY):
+            if _stamp(entry.key) is not None:
+                record = _readable(entry)
+                found.append((entry.key, record.instance if record else "", record.gone if record else True))
         horizon = wall - self._knobs.history_days * DAY
         doomed = prunable(found, horizon=horizon, limit=self._knobs.history_limit)
         for start in range(0, len(doomed), PAGE):
             await self._store.commit([Delete(key) for key in doomed[start : start + PAGE]])
-        return newest
 
     async def _records(self, service: ServiceName, *, since: float) -> AsyncIterator[Record]:
         # the key holds whole milliseconds: begin one earlier

@@ -20,6 +20,8 @@ RECEIVING = frozenset({State.PASSING, State.SUSPECT})
 """States in which an instance gets traffic: a failing one is configured, but its check keeps requests away."""
 SKEW = 1.0
 """Seconds by which the wall clock may lie behind the newest record before records are marked as skewed."""
+NEXT = 0.0015
+"""Seconds from a whole millisecond into the middle of the next one, where rounding cannot lead back."""
 ORDERS = 1_000_000
 """Records of one millisecond that keep their order (the width of the key)."""
 
@@ -31,9 +33,10 @@ class Journal:
         self._newest = 0.0
         self._order = 0
 
-    def seen(self, at: float) -> None:
-        """A record of this time exists already; the next ones come after it."""
-        self._newest = max(self._newest, at)
+    def follow(self, newest: float) -> None:
+        """An earlier process wrote records up to this time: the next ones come after it, a millisecond at least."""
+        if newest:
+            self._newest = max(self._newest, newest + NEXT)
 
     def write(self, verb: Verb, instance: Instance, wall: float, *, cause: str = "", gone: bool = False) -> Put:
         """The operation that records what became of `instance`, to be put into the commit that does it."""

@@ -31,6 +31,7 @@ async def running(registry: Registry, archive: Archive) -> AsyncIterator[None]:
         ExceptionGroup: one of its tasks failed (the store's disk, as a rule); the process must end.
     """
     await registry.load()
+    registry.journal.follow(await archive.newest())
     async with owned("registry") as tasks:
         tasks.start("follow", registry.facts.follow())
         tasks.start("prune", _prune(registry, archive))
@@ -110,8 +111,7 @@ def _tell_holds(old: Mapping[ServiceName, Hold], new: Mapping[ServiceName, Hold]
 async def _prune(registry: Registry, archive: Archive) -> None:
     while True:
         try:
-            newest = await archive.prune(registry.clock.wall())
-            registry.journal.seen(newest)
+            await archive.prune(registry.clock.wall())
         except AtollError as error:
             log.warning("the history could not be pruned", reason=error.code)
         pruned_at, seen = registry.clock.now(), registry.facts.history_seen

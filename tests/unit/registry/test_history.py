@@ -12,7 +12,8 @@ from atoll.model.names import InstanceId, Key, ServiceName
 from atoll.model.service import Instance, State
 from atoll.model.snapshot import decode
 from atoll.registry.history import Journal, prunable, replay, stamp
-from tests.unit.registry.stage import staged
+from atoll.testing import FakeClock
+from tests.unit.registry.stage import open_memory_at, staged
 
 ORDERS = ServiceName("orders")
 
@@ -124,3 +125,18 @@ async def test_history_is_queried_newest_first_limited_and_between_times() -> No
         some = await stage.archive.query(ORDERS, since=start + 2, until=start + 5, limit=100)
         assert [one.weight for one in some.records] == [3, 4, 5]
         assert not some.more
+
+
+async def test_a_restart_within_the_same_millisecond_or_after_the_clock_went_back_overwrites_nothing() -> None:
+    clock = FakeClock()
+    async with open_memory_at(clock) as store:
+        async with staged(clock=clock, store=store) as before:
+            await before.register("orders", "a", 9001)
+        async with staged(clock=clock, store=store) as after:
+            await after.register("orders", "b", 9002)
+        clock.set_wall(clock.wall() - 86_400)
+        async with staged(clock=clock, store=store) as again:
+            await again.register("orders", "c", 9003)
+            records = await again.history("orders")
+    assert [record.instance for record in records] == ["a", "b", "c"]
+    assert records[2].skewed
