@@ -22,7 +22,7 @@ from atoll.gateway.config import Files, GatewayConfig, map_path
 from atoll.gateway.intent import topped_up
 from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.master import Master
-from atoll.gateway.reconcile import Health, Reconciler
+from atoll.gateway.reconcile import LOOKING_SHARE, Health, Reconciler
 from atoll.gateway.render import RenderMemo, render
 from atoll.gateway.runtime import Unanswered
 from atoll.gateway.traffic import Traffic
@@ -276,12 +276,13 @@ class Driver:
 
     async def _watch(self, master: Master, traffic: Traffic) -> None:
         while True:
+            began = self._clock.now()
             if master.runs:
                 try:
                     await traffic.refresh()
                 except Unanswered as error:
                     self._log.debug("no statistics", cause=error)
-            await self._clock.sleep(STATS_EVERY)
+            await self._clock.sleep(max(STATS_EVERY, (self._clock.now() - began) / LOOKING_SHARE))
 
     # ------------------------------------------------------------------------------------------------ files
 

@@ -141,7 +141,7 @@ class Reconciler:
 
     async def wait(self) -> None:
         """Until there is something to do: a snapshot, a reload that may be, or a second of quiet."""
-        seconds = max(QUIET, self._look_cost / LOOKING_SHARE)
+        seconds = max(0.0, self._looked + self._look_interval - self._clock.now())
         if self._unsure:
             seconds = 0.1 if self._silent is not None else 0.05 * self._failed
         if self._pending or self._forced:
@@ -160,7 +160,7 @@ class Reconciler:
             news = self._snapshot is not None
             self.decide()
             # a change goes before a look, unless looks have waited for long
-            due = self._looked + max(QUIET, self._look_cost / LOOKING_SHARE) * (5 if news else 1)
+            due = self._looked + self._look_interval * (5 if news else 1)
             if self._unsure or began >= due:
                 await self._look()
             await self._bring()
@@ -189,6 +189,10 @@ class Reconciler:
                 f"the gateway failed on a change ({type(error).__name__}); the last good configuration stays", error
             )
         return Health.GOOD
+
+    @property
+    def _look_interval(self) -> float:
+        return max(QUIET, self._look_cost / LOOKING_SHARE)
 
     async def _bring(self) -> None:
         target = self.wanted

@@ -27,7 +27,7 @@ async def test_what_haproxy_cannot_change_while_it_runs_is_a_reload_with_its_rea
 
 
 async def test_a_reload_that_must_wait_holds_up_nothing_else() -> None:
-    async with a_world(reload_after_start=3.0) as world, world.driver.running():
+    async with a_world(reload_after_start=2.0) as world, world.driver.running():
         one, two = await world.upstream("one"), await world.upstream("two")
         world.service("orders")
         world.route("orders", "/orders", "orders")
