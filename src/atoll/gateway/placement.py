@@ -26,20 +26,18 @@ class Placement(msgspec.Struct, frozen=True):
 
 def place(traits: Mapping[Upstream, Traits], previous: GatewayConfig | None) -> Placement:
     """Sections for the upstreams in `traits`, given what `previous` has them in."""
-    known: dict[str, Backend] = {}
+    known: list[Backend] = []
     slots: list[tuple[Kind, str]] = []
     if previous is not None:
-        known = {backend.upstream: backend for backend in (*previous.idle, *previous.backends)}
+        known = [*previous.backends, *previous.idle]
         slots = list(previous.slots)
+    fitting = {(backend.upstream, backend.traits): backend.name for backend in reversed(known)}
     placed: dict[Upstream, str] = {}
     for upstream in sorted(traits, key=str):
-        before = known.get(str(upstream))
-        if before is not None and before.traits == traits[upstream]:
-            placed[upstream] = before.name
-        else:
-            placed[upstream] = _slot(traits[upstream], slots) or upstream.section
+        kept = fitting.get((str(upstream), traits[upstream]))
+        placed[upstream] = kept or _slot(traits[upstream], slots) or upstream.section
     used = set(placed.values())
-    left = [backend for backend in known.values() if backend.name not in used]
+    left = [backend for backend in known if backend.name not in used]
     freed = [(backend.traits.kind, backend.name) for backend in left if is_slot(backend.name)]
     idle = [msgspec.structs.replace(backend, servers=()) for backend in left if not is_slot(backend.name)]
     return Placement(placed, tuple(sorted(idle, key=lambda backend: backend.name)), (*slots, *freed))
