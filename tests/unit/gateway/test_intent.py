@@ -211,7 +211,7 @@ def test_one_hostile_fact_is_left_out_named_and_harms_nobody(text: str) -> None:
             route("host", "good", path="/2", hosts=(bad,)),
             route("path", "good", path=f"/{text}" if text not in {"", "a" * 300} else f"x{text}"),
             route("method", "good", path="/3", methods=(bad,)),
-            route("header", "good", path="/4", headers={"x": bad if bad not in {".."} else "a b"}),
+            route("header", "good", path="/4", headers={"x": bad if bad != ".." else "a b"}),
             route("name", "good", path="/5", headers={bad: "1"}),
         ],
     )

@@ -56,7 +56,7 @@ def test_405_only_when_nothing_but_the_method_is_wrong() -> None:
         route("b", path="/a", methods=("DELETE",), headers={"x": "1"}),
     ]
     refused = decide(table, Request(path="/a/b"))
-    assert (refused.outcome, refused.allow) == (Outcome.METHOD_NOT_ALLOWED, {"POST", "PUT", "DELETE"})
+    assert (refused.outcome, refused.allow) == (Outcome.METHOD_NOT_ALLOWED, frozenset({"POST", "PUT", "DELETE"}))
     assert decide(table[1:], Request(path="/a")).outcome is Outcome.NO_ROUTE
     assert decide(table, Request(path="/ab")).outcome is Outcome.NO_ROUTE
 
