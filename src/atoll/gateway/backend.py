@@ -49,9 +49,15 @@ HEALTH_CALL = (
 SERVING = b"\0\0\0\0\x02\x08\x01"
 """The answer that passes: an uncompressed message of two bytes, status SERVING."""
 
+# A plain GET passes one rule. The rewrite is `<put>^<cut>`: with the path behind it, one expression replaces the head
+# (and, where a bare `/` is put, the slash that follows).
+#
 # A request may be sent again when nothing of it can have had an effect: the connection failed, or the method is
 # idempotent, or the client says so. A retry needs the whole body, thus the wait.
-RETRY_RULES = f"""\
+REQUEST_RULES = rf"""  http-request allow if {{ method GET HEAD OPTIONS TRACE }} {{ var(txn.at) -m end | }}
+  acl rewrite var(txn.at) -m end r rt
+  http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
+  http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^(?:(/)|([^^]*))\^([^^]*)\^\3(?(1)/?)","\1\2")]' if rewrite
   http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t }}
   http-request allow if {{ method GET HEAD OPTIONS TRACE }}
   http-request disable-l7-retry if !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}

@@ -4,9 +4,9 @@ The rules are fixed; all that a user writes is in the maps (`maps`), read throug
 rule. `txn.path` is the path before rewriting, `txn.at` the verdict (see `maps`).
 
 A rule costs even where its condition fails, so they are ordered for the plain request: hygiene, one look at each kind
-of host, and out, when the verdict has no flags and the path nothing odd. Everything else takes the long way: the path
+of host, and out, when that gives a route and the path is nothing odd. Everything else takes the long way: the path
 normalised, methods, headers, falling through from host to host. A policy is a flag in the verdict and rules after
-`_SPECIAL`; what concerns every request (a trace) belongs before `_SHORT_WAY`, the request log is no rule at all.
+`_DRAW`; what concerns every request (a trace) belongs before `_SHORT_WAY`, the request log is no rule at all.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ _REQUEST_ID = """\
   http-request set-header x-request-id %[var(sess.id)]-%rt if !{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }
 """
 
-_PLAIN = "{ var(txn.at) -m end | }"
-"""The verdict is a route without flags."""
+_SETTLED = "{ var(txn.at) -m end | r t }"
+"""The verdict is a route, and no draw is needed."""
 
 _SHORT_WAY = f"""\
   acl led var(txn.at) -m found
@@ -83,7 +83,7 @@ _SHORT_WAY = f"""\
   http-request set-var(txn.at) {_LOOKS[0]}
   http-request set-var(txn.at) {_LOOKS[1]} if !led
   http-request set-var(txn.at) {_LOOKS[2]} if !led
-  http-request allow if {_PLAIN} !odd {{ path_beg / }}
+  http-request allow if {_SETTLED} !odd {{ path_beg / }}
 """
 
 # Percent-decoding comes before the dots are resolved, else %2e%2e would be resolved by nobody here and by somebody
@@ -102,8 +102,8 @@ _NORMALISE = f"""\
   http-request unset-var(txn.at)
 """
 
-_SPECIAL = rf"""
-  http-request allow if {_PLAIN}
+_DRAW = f"""\
+  http-request allow if {_SETTLED}
   acl weighted var(txn.at) -m end w k
   acl keeping var(txn.at) -m end k
   acl has_draw req.cook({DRAW_COOKIE}) -m reg ^[1-9]?[0-9]$
@@ -112,9 +112,6 @@ _SPECIAL = rf"""
   http-request set-var(txn.draw) req.cook({DRAW_COOKIE}) if keeping has_draw
   http-request set-var(txn.at) var(txn.at),field(2,|),concat(~,txn.draw),map_str({_ROUTES}) if weighted
   http-response add-header set-cookie "{DRAW_COOKIE}=%[var(txn.new_draw)]; Path=/; HttpOnly; SameSite=Lax" if {{ var(txn.new_draw) -m found }}
-  acl rewrite var(txn.at) -m end r rt
-  http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
-  http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^([^^]*)\^([^^]*)\^\2","\1"),regsub("^$",/)]' if rewrite
 """
 
 _WAY_IN = f"""\
@@ -137,7 +134,7 @@ def gateway_frontend(config: GatewayConfig, settings: Gateway) -> str:
         _SHORT_WAY.rstrip(),
         _NORMALISE.rstrip(),
         *_long_way(config.header_sets),
-        _SPECIAL.strip("\n"),
+        _DRAW.rstrip(),
         _WAY_IN,
     ]
     return "\n".join(parts)

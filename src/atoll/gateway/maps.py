@@ -17,7 +17,7 @@ not be in a request's host, which is looked up in lower case and refused with a 
     the share of a weighted route that a draw (0 to 99) falls on.
 
 A value is a verdict, `rank|route|backend|service|rewrite|timeout|flags`, or a node, `n<number>|<methods to allow>|n`.
-Only a route without flags ends in `|`.
+A verdict that ends in `|`, `r` or `t` is a route that nothing else need be asked about.
 The flags are `r` when the path is rewritten and `t` when the route has a timeout of its own, or only `w` when a draw
 decides and `wk` when the client keeps its draw (sticky services).
 """
@@ -105,7 +105,7 @@ def _rewrite(route: Route) -> str:
     """`<put>^<cut>`, or empty when the path goes on as it came."""
     if route.rewrite is None or route.rewrite == route.match.path:
         return ""
-    return f"{head(route.rewrite)}^{head(route.match.path)}"
+    return f"{route.rewrite}^{head(route.match.path)}"
 
 
 def service_verdict(goal: Goal) -> str:

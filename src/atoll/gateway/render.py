@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from atoll.gateway.backend import CHECK_RULES, RETRY_RULES, backend_section, milliseconds, slot_section
+from atoll.gateway.backend import CHECK_RULES, REQUEST_RULES, backend_section, milliseconds, slot_section
 from atoll.gateway.config import CHECKS, NOBODY, ROUTES, SERVICES, Backend, Entries, Files, GatewayConfig, Kind, Traits
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
 from atoll.gateway.problem import PAGES, error_page
@@ -43,6 +43,7 @@ class RenderMemo:
     """What an earlier call wrote, used again for what is the same. One owner; holds one config's text."""
 
     sections: dict[str, tuple[Backend, str]] = field(default_factory=dict)
+    slots: dict[tuple[Kind, str], str] = field(default_factory=dict)
     maps: dict[str, tuple[Entries, str]] = field(default_factory=dict)
 
 
@@ -64,7 +65,7 @@ def render(config: GatewayConfig, settings: Gateway, files: Files, memo: RenderM
         tcp_frontends(config),
         section("backend", NOBODY, "from", "base") + "\n",
         *_sections((*config.backends, *config.idle), memo),
-        *(slot_section(kind, name) for kind, name in config.slots),
+        *_slots(config.slots, memo),
     ]
     maps = {name: _map(name, config.maps.get(name, ()), memo) for name in (CHECKS, ROUTES, SERVICES)}
     return Rendered("\n".join(parts), maps)
@@ -77,6 +78,12 @@ def _sections(backends: Iterable[Backend], memo: RenderMemo) -> list[str]:
         same = before is not None and before[0] is backend
         memo.sections[backend.name] = before if before and same else (backend, backend_section(backend))
     return [text for _, text in memo.sections.values()]
+
+
+def _slots(slots: Iterable[tuple[Kind, str]], memo: RenderMemo) -> list[str]:
+    known = memo.slots
+    memo.slots = {slot: known.get(slot) or slot_section(*slot) for slot in slots}
+    return list(memo.slots.values())
 
 
 def _map(name: str, entries: Entries, memo: RenderMemo) -> str:
@@ -150,7 +157,7 @@ def _timeouts(settings: Gateway) -> Iterable[str]:
 def _kind_defaults(kind: Kind) -> str:
     if kind is Kind.TCP:
         return section("defaults", kind.value, "from", "bytes") + "\n"
-    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{RETRY_RULES}"
+    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{REQUEST_RULES}"
 
 
 def _peers(files: Files) -> str:
