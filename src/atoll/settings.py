@@ -121,6 +121,16 @@ class Supervisor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watchdog:
+    """The watch over the event loops of node and control plane."""
+
+    limit: float = 1.0
+    """Seconds without a sign of life after which the loop counts as blocked, and the log says by whom; 0: never."""
+    quiet: float = 60.0
+    """Seconds after that in which the process still calls itself degraded."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All groups, and where this platform keeps its files."""
 
@@ -133,6 +143,7 @@ class Settings:
     registry: Registry = field(default_factory=Registry)
     gateway: Gateway = field(default_factory=Gateway)
     supervisor: Supervisor = field(default_factory=Supervisor)
+    watchdog: Watchdog = field(default_factory=Watchdog)
 
     @property
     def run(self) -> Path:
@@ -165,7 +176,14 @@ def runtime_folder() -> Path:
     return Path(base) / "atoll"
 
 
-GROUPS = {"api": Api, "store": Store, "registry": Registry, "gateway": Gateway, "supervisor": Supervisor}
+GROUPS = {
+    "api": Api,
+    "store": Store,
+    "registry": Registry,
+    "gateway": Gateway,
+    "supervisor": Supervisor,
+    "watchdog": Watchdog,
+}
 
 
 def load(state: Path, environ: Mapping[str, str], *, node: str | None = None) -> Settings:

@@ -143,11 +143,22 @@ class Driver:
             old_workers=len(self._traffic.old_workers) if self._traffic else 0,
             errors=reconciler.errors + self._writer.failures,
             last_error=reconciler.last_error,
+            restarts=self._restarts,
+            reload_kinds=dict(reconciler.reload_kinds),
+            healed=reconciler.healed,
+            refused=len(reconciler.refused),
+            last_good_age=self._clock.now() - reconciler.agreed,
         )
 
     def servers(self) -> tuple[ServerReport, ...]:
         """What HAProxy's checks said of every instance, at most a second or so ago."""
         return self._traffic.reports if self._traffic else ()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Every process of HAProxy: the master, its worker, the old ones; at most a second old."""
+        master = self._master.process if self._master else None
+        return (*((master.pid,) if master else ()), *(self._traffic.workers if self._traffic else ()))
 
     @property
     def restarts(self) -> int:

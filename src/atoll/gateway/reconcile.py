@@ -11,6 +11,7 @@ the last good one stays and `last_error` says why. What is unknown is never gues
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from typing import TypeVar
@@ -24,6 +25,7 @@ from atoll.gateway.master import Master
 from atoll.gateway.pace import reload_wait
 from atoll.gateway.plan import AddServer, Plan, Reload, SwapMap, make_plan
 from atoll.gateway.readback import Present, ServerRow, parse_map, parse_map_versions, parse_servers, present
+from atoll.gateway.reasons import kind_of
 from atoll.gateway.retire import Retirement
 from atoll.gateway.runtime import Unanswered
 from atoll.gateway.verify import touched, unfulfilled
@@ -68,7 +70,11 @@ class Reconciler:
         self.retirement = Retirement(master.runtime, clock, log, limit=settings.drain_limit)
         self.applier = Applier(master.runtime, self.retirement, log)
         self.reloads = 0
+        self.reload_kinds: Counter[str] = Counter()
+        """Reloads by `reasons.kind_of`."""
         self.last_reload = ""
+        self.agreed = clock.now()
+        """When HAProxy last ran exactly what the newest facts ask for."""
         self.healed = 0
         """Differences found by reading back, all told."""
         self.differences: tuple[str, ...] = ()
@@ -99,6 +105,8 @@ class Reconciler:
         self._forced: tuple[str, ...] = ()
         self._reloaded: Instant | None = None
         self._refused: GatewayConfig | None = None
+        self._impossible = False
+        """The newest facts cannot be run at all."""
         self._refused_until = Instant(0.0)
 
     def offer(self, snapshot: Snapshot) -> None:
@@ -130,8 +138,10 @@ class Reconciler:
             try:
                 intent = intend(snapshot, self.running, self._settings, self._memo)
             except AtollError as error:
+                self._impossible = True
                 self.alarm("the facts cannot be run; the last good configuration stays", error)
                 return self.wanted
+            self._impossible = False
             if intent.refused != self.refused:
                 self.refused = intent.refused
                 for sentence in intent.refused[:20]:
@@ -211,7 +221,8 @@ class Reconciler:
             plan = make_plan(self.running, target)
             assert isinstance(plan, Plan), "an interim config needs no reload"
         await self._apply(plan, target)
-        if self._forced and self._reload_wait() <= 0:
+        self._agree(target)
+        if self._forced and self._clock.now() >= self._refused_until and self._reload_wait() <= 0:
             await self._reload(target, self._forced)
 
     async def _apply(self, plan: Plan, target: GatewayConfig) -> None:
@@ -318,13 +329,19 @@ class Reconciler:
         self.last_reload = reason
         self._log.info("reloaded HAProxy", reason=reason, generation=config.generation)
         self.adopt(config)
+        self.reload_kinds[kind_of(reasons)] += 1
         self.wanted = config
         await self._look()
         self.on_applied()
 
     async def _bound_old_workers(self) -> None:
+        self._agree(config)
         old = (await self._master.workers()).old
         # one more is about to be old
+    def _agree(self, config: GatewayConfig) -> None:
+        if config is self.wanted and not self._impossible and self._snapshot is None:
+            self.agreed = self._clock.now()
+
         for pid in old[: max(0, len(old) - self._settings.old_workers + 1)]:
             self._log.warning("too many old workers; ending the oldest", pid=pid)
             await self._master.end_worker(pid)

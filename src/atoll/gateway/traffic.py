@@ -28,6 +28,8 @@ class Traffic:
         self.reports: tuple[ServerReport, ...] = ()
         """Of every instance, as of the last `refresh`."""
         self.old_workers: tuple[int, ...] = ()
+        self.workers: tuple[int, ...] = ()
+        """All of them, the current one included."""
         self._master = master
         self._config = config
         self._clock = clock
@@ -75,7 +77,9 @@ class Traffic:
         """
         text = await self._master.runtime.ask("show stat -1 4 -1")
         stats = await asyncio.to_thread(_parsed, text) if len(text) > THREAD_BYTES else _parsed(text)
-        self.old_workers = (await self._master.workers()).old
+        workers = await self._master.workers()
+        self.old_workers = workers.old
+        self.workers = workers.old if workers.current is None else (workers.current, *workers.old)
         owners = {
             (backend.name, server.name): (backend.service, server.instance)
             for backend in self._config().backends

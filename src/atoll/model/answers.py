@@ -250,6 +250,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     stalled: float = 0.0
     """Seconds, in all, in which this process could not listen (credited to every lease)."""
     holds: tuple[HoldView, ...] = ()
+    blocked: int = 0
+    """Times that the event loop was blocked for longer than the watchdog's limit."""
+    blocked_seconds: float = 0.0
+    refusals_lately: dict[str, int] = {}
+    """Refused requests by error code in the last one to two minutes."""
+    commits_waiting: int = 0
+    """Writes that wait for the disk."""
+    watch_backlog: int = 0
+    """Changes that the slowest watcher has not taken yet."""
     expired: int = 0
     """Instances removed by time since the start."""
     quarantined: dict[str, str] = {}

@@ -80,6 +80,40 @@ class GatewayReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     old_workers: int = 0
     errors: int = 0
     last_error: str = ""
+    restarts: int = 0
+    """Times that HAProxy ended unasked."""
+    reload_kinds: dict[str, int] = {}
+    """Reloads by what made them necessary; see `gateway.reasons`."""
+    healed: int = 0
+    """Differences between what HAProxy ran and what it should, found by reading back."""
+    refused: int = 0
+    """Facts that the configuration leaves out."""
+    last_good_age: float = 0.0
+    """Seconds since HAProxy was last seen to run exactly what is wanted; about one when all is well."""
+
+
+class ProcessReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one of atoll's own programs uses. `name`: node, or gateway (all processes of HAProxy together)."""
+
+    name: str
+    memory: int = 0
+    """Resident bytes."""
+    descriptors: int = 0
+    cpu: float = 0.0
+    """Seconds of processor time."""
+
+
+class LoopReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How well an event loop runs; times in seconds."""
+
+    lag: float = 0.0
+    lag_most: float = 0.0
+    blocked: int = 0
+    """Times that it was blocked for longer than the limit."""
+    blocked_seconds: float = 0.0
+    tasks: int = 0
+    warning: str = ""
+    """Who blocked it, until it has been quiet for a while."""
 
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -92,3 +126,11 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     children: tuple[ChildReport, ...] = ()
     gateway: GatewayReport = msgspec.field(default_factory=GatewayReport)
     servers: tuple[ServerReport, ...] = ()
+    loop: LoopReport = msgspec.field(default_factory=LoopReport)
+    processes: tuple[ProcessReport, ...] = ()
+    facts_revision: int = 0
+    """Of the facts that the node knows."""
+    facts_age: float = 0.0
+    """Seconds since it last heard the control plane say what is true."""
+    control_plane_restarts: int = 0
+    """Times that the control plane ended unasked."""

@@ -19,6 +19,7 @@ from atoll.server import (
     backup,
     facts,
     instances,
+    metrics,
     nodes,
     openapi,
     problem,
@@ -51,6 +52,7 @@ _TABLE: tuple[Endpoint, ...] = (
     *watch.ENDPOINTS,
     *nodes.ENDPOINTS,
     *status.ENDPOINTS,
+    *metrics.ENDPOINTS,
     *backup.ENDPOINTS,
 )
 ENDPOINTS: tuple[Endpoint, ...] = (*_TABLE, openapi.describe(_TABLE))
@@ -63,7 +65,7 @@ class Door:
     def __init__(self, inside: ASGIApp, control: Control) -> None:
         self._inside = inside
         self._control = control
-        self._refusals = Refusals(control.clock, control.counts.refusals)
+        self._refusals = Refusals(control.clock, control.counts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from atoll.errors import StorageFailed
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.tasks import Tasks
+from atoll.kit.watchdog import Watchdog
 from atoll.registry.archive import Archive
 from atoll.registry.catalog import Catalog
 from atoll.registry.registry import Registry
@@ -28,12 +29,41 @@ def finish(scope: asyncio.Timeout) -> None:
         scope.reschedule(0)
 
 
+class Recent:
+    """Counts of the last one to two minutes: two buckets, of which the older one is forgotten whole."""
+
+    SECONDS = 60.0
+
+    def __init__(self) -> None:
+        self._began = Instant(0.0)
+        self._now: Counter[str] = Counter()
+        self._before: Counter[str] = Counter()
+
+    def add(self, name: str, now: Instant) -> None:
+        """One more of `name`."""
+        self._turn(now)
+        self._now[name] += 1
+
+    def counts(self, now: Instant) -> Counter[str]:
+        """How many of each."""
+        self._turn(now)
+        return self._before + self._now
+
+    def _turn(self, now: Instant) -> None:
+        if now - self._began >= self.SECONDS:
+            self._before = self._now if now - self._began < 2 * self.SECONDS else Counter()
+            self._now = Counter()
+            self._began = now
+
+
 @dataclass
 class Counts:
     """What the API did since it started; shown by /api/v1/status."""
 
     requests: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
+    lately: Recent = field(default_factory=lambda: Recent())
+    """The refusals of the last one to two minutes."""
     watchers: int = 0
     resyncs: int = 0
     watchers_cut: int = 0
@@ -51,6 +81,7 @@ class Control:
     archive: Archive
     token: str
     tasks: Tasks
+    watchdog: Watchdog
     backup: Backup | None = None
     """None: the store's engine cannot be copied (it is in memory)."""
     backing_up: bool = False

@@ -6,7 +6,6 @@ What we did not expect becomes 500 with code `internal`; its traceback goes to t
 from __future__ import annotations
 
 import traceback
-from collections import Counter
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -25,6 +24,7 @@ from atoll.errors import (
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.logs import Log
 from atoll.kit.text import scrub
+from atoll.server.control import Counts
 
 MEDIA = "application/problem+json"
 WINDOW = 60.0
@@ -63,14 +63,16 @@ def answer(error: AtollError) -> Response:
 class Refusals:
     """Counts refusals by code, and says so in the log once per code and window."""
 
-    def __init__(self, clock: Clock, counts: Counter[str]) -> None:
+    def __init__(self, clock: Clock, counts: Counts) -> None:
         self._clock = clock
-        self._counts = counts
+        self._counts = counts.refusals
+        self._lately = counts.lately
         self._told: dict[str, tuple[Instant, int]] = {}
 
     def note(self, error: AtollError, cause: Exception, method: str, path: str) -> None:
         """One request was refused."""
         self._counts[error.code] += 1
+        self._lately.add(error.code, self._clock.now())
         if type(error) is AtollError:
             log.error("a request failed", method=method, path=path, error=repr(cause), trace=_trace(cause))
             return

@@ -27,6 +27,7 @@ from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.files import private_folder
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
+from atoll.kit.watchdog import Watchdog
 from atoll.registry.archive import Archive
 from atoll.registry.catalog import Catalog
 from atoll.registry.listeners import Listener, Listeners
@@ -120,7 +121,8 @@ async def serving(
                 listeners=own_listeners(settings, port),
             )
             archive = Archive(store, settings.registry)
-            async with owned("server") as tasks, running(registry, archive):
+            watchdog = Watchdog(time, limit=settings.watchdog.limit, quiet=settings.watchdog.quiet)
+            async with owned("server") as tasks, running(registry, archive), watchdog.watching():
                 control = Control(
                     settings=settings,
                     clock=time,
@@ -130,6 +132,7 @@ async def serving(
                     archive=archive,
                     token=token,
                     tasks=tasks,
+                    watchdog=watchdog,
                     backup=_backup_of(store),
                 )
                 async with _listening(make_app(control), [tcp, unix], control.stop):

@@ -13,6 +13,7 @@ from atoll.errors import NotReady
 from atoll.kit.clock import Instant
 from atoll.model.answers import HoldView, Ready, Status
 from atoll.registry.expiry import GLOBAL
+from atoll.registry.nodes import REPORT_TTL
 from atoll.registry.registry import Registry
 from atoll.server.control import Control
 from atoll.server.endpoint import Endpoint
@@ -46,6 +47,13 @@ async def status(control: Control, _: Request) -> Response:
     ]
     if registry.meter.lag > LAG_LIMIT:
         warnings.append(f"the event loop is {registry.meter.lag:.1f} s late")
+    if control.watchdog.warning:
+        warnings.append(control.watchdog.warning)
+    warnings += [
+        f"node {report.node}: {report.loop.warning}"
+        for report, age in registry.nodes.all(now)
+        if report.loop.warning and age < REPORT_TTL
+    ]
     if snapshot.quarantined:
         warnings.append(f"{len(snapshot.quarantined)} records cannot be read and were set aside")
     return reply(
@@ -70,6 +78,11 @@ async def status(control: Control, _: Request) -> Response:
             loop_lag_most=registry.meter.lag_most,
             stalled=registry.meter.stalled,
             holds=holds,
+            blocked=control.watchdog.blocked,
+            blocked_seconds=control.watchdog.blocked_seconds,
+            refusals_lately=dict(control.counts.lately.counts(now)),
+            commits_waiting=(work := control.store.work).waiting,
+            watch_backlog=work.backlog,
             expired=registry.expired,
             quarantined=dict(sorted(snapshot.quarantined.items())[:QUARANTINE_SHOWN]),
         )

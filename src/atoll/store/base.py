@@ -106,6 +106,20 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     events: tuple[Event, ...] = ()
 
 
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a store has to do now, and what it had to give up since it was opened."""
+
+    waiting: int = 0
+    """Writes that wait for the disk, at most PENDING_LIMIT."""
+    watches: int = 0
+    backlog: int = 0
+    """Changes that the slowest watcher has not read yet."""
+    backlog_bytes: int = 0
+    """Bytes of values in the largest backlog."""
+    resyncs: int = 0
+    """Watchers that fell behind and were told to start over."""
+
+
 class Store(Protocol):
     """Facts. Keys are parsed by `model.names.key`; a prefix is "" or ends with '/' (anything else is refused)."""
 
@@ -116,6 +130,10 @@ class Store(Protocol):
     @property
     def compacted(self) -> Revision:
         """The newest revision whose history is gone; watching needs a start above it."""
+
+    @property
+    def work(self) -> Work:
+        """What it has to do now; cheap enough to ask every second."""
 
     async def get(self, key: Key) -> Entry | None:
         """The newest entry of a key."""

@@ -20,7 +20,7 @@ from atoll.kit.logs import Log
 from atoll.kit.tasks import Tasks, owned
 from atoll.model.names import Key
 from atoll.settings import Store as StoreSettings
-from atoll.store.base import PENDING_LIMIT, Change, Delete, Entry, Expect, Listing, Put, Revision
+from atoll.store.base import PENDING_LIMIT, Change, Delete, Entry, Expect, Listing, Put, Revision, Work
 from atoll.store.draft import Draft, check, check_ttl
 from atoll.store.image import Image, prefix_of
 from atoll.store.leases import Deadlines
@@ -78,6 +78,18 @@ class MemoryStore:
     def compacted(self) -> Revision:
         """The newest revision whose history is gone."""
         return self._image.compacted
+
+    @property
+    def work(self) -> Work:
+        """What it has to do now."""
+        backlog, size = self.watches.backlog
+        return Work(
+            waiting=len(self._pending),
+            watches=self.watches.open_count,
+            backlog=backlog,
+            backlog_bytes=size,
+            resyncs=self.watches.resyncs,
+        )
 
     async def get(self, key: Key) -> Entry | None:
         """The newest entry of a key."""

@@ -72,6 +72,11 @@ class Watch(AsyncIterator[Change]):
         self._wake.set()
         return not self._lost
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """Unread changes, and the bytes of the live ones."""
+        return len(self._replay) + len(self._live), self._live_bytes
+
     def end(self) -> None:
         """The store closes: iteration ends after what is unread."""
         self._closed = True
@@ -120,6 +125,12 @@ class Watches:
     def open_count(self) -> int:
         """Watches that are open now."""
         return len(self._open)
+
+    @property
+    def backlog(self) -> tuple[int, int]:
+        """The most changes, and the most bytes, that one watcher has not read yet."""
+        held = [watch.held for watch in self._open]
+        return max((count for count, _ in held), default=0), max((weight for _, weight in held), default=0)
 
     @asynccontextmanager
     async def open(self, prefix: str, start: Revision | None, progress: float) -> AsyncIterator[AsyncIterator[Change]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from atoll import __version__
@@ -21,10 +21,12 @@ from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.listeners import listeners
 from atoll.kit.logs import Log
 from atoll.kit.tasks import Tasks, owned
+from atoll.kit.vitals import vitals
+from atoll.kit.watchdog import Watchdog
 from atoll.model.keys import FACTS
 from atoll.model.names import NodeName, ServiceName
 from atoll.model.project import Project
-from atoll.model.report import NodeReport, Phase
+from atoll.model.report import LoopReport, NodeReport, Phase, ProcessReport
 from atoll.model.service import State
 from atoll.model.snapshot import Snapshot
 from atoll.project.load import Loaded
@@ -68,6 +70,8 @@ class Node:
             environ=os.environ,
         )
         self.facts = Snapshot()
+        self.watch = self.client.watch(FACTS)
+        self.watchdog = Watchdog(clock, limit=settings.watchdog.limit, quiet=settings.watchdog.quiet)
 
     @property
     def age(self) -> float:
@@ -76,7 +80,7 @@ class Node:
 
     async def follow_facts(self) -> None:
         """Every change of the facts goes to the gateway and to the supervisor."""
-        async for batch in self.client.watch(FACTS):
+        async for batch in self.watch:
             self.facts = batch.apply(self.facts)
             self.driver.offer(self.facts)
             await self.supervisor.want(dict(self.facts.services), self._elsewhere(self.facts))
@@ -110,6 +114,11 @@ class Node:
 
     async def show_output(self) -> None:
         """Every line that the services print, as it comes."""
+                loop=self._loop(),
+                processes=await asyncio.to_thread(own_processes, {"node": (os.getpid(),), "gateway": self.driver.pids}),
+                facts_revision=self.watch.revision,
+                facts_age=self.watch.age,
+                control_plane_restarts=self.control_plane.restarts,
         async for line in follow_logs(self._settings.logs, clock=self._clock):
             if line.kind is not Kind.NOTE:
                 self.console.line(line.service, line.instance, line.text)
@@ -119,6 +128,17 @@ class Node:
         progress = Progress(wanted)
         ready = False
         while True:
+    def _loop(self) -> LoopReport:
+        dog = self.watchdog
+        return LoopReport(
+            lag=dog.lag,
+            lag_most=dog.lag_most,
+            blocked=dog.blocked,
+            blocked_seconds=dog.blocked_seconds,
+            tasks=len(asyncio.all_tasks()),
+            warning=dog.warning,
+        )
+
             progress.see(self.facts, self.supervisor.report(), self.driver.servers())
             self.console.services(progress.counts)
             for failure in progress.new_failures():
@@ -168,8 +188,8 @@ async def run_platform(
     async with choosing(clock) as chosen:
         node = Node(await asyncio.to_thread(_settled, settings, loaded), console, clock)
         try:
-            async with owned("node") as tasks:
-                await node.control_plane.begin()
+            async with owned("node") as tasks, node.watchdog.watching():
+                await node.begin(loaded.project, wanted)
                 console.part_begins("gateway")
                 async with node.driver.running():
                     chosen()
@@ -191,6 +211,14 @@ async def _live(node: Node, tasks: Tasks, project: Project, wanted: frozenset[Se
     await _apply(node.client, project, wanted)
     await _serve(node, tasks, wanted, stop)
     await node.driver.stop(0 if stop.forced.is_set() else STOP_GRACE)
+
+def own_processes(pids: Mapping[str, Collection[int]]) -> tuple[ProcessReport, ...]:
+    """What each of our own programs uses; blocking, some hundred microseconds."""
+    found = ((name, vitals(members)) for name, members in pids.items())
+    return tuple(
+        ProcessReport(name=name, memory=used.memory, descriptors=used.descriptors, cpu=used.cpu) for name, used in found
+    )
+
 
 
 async def _serve(node: Node, tasks: Tasks, wanted: frozenset[ServiceName], stop: Stop) -> None:

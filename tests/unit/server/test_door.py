@@ -129,7 +129,7 @@ def test_an_unknown_exception_tells_the_client_nothing() -> None:
 
 def test_refusals_are_counted_each_and_logged_once_a_window(caplog: pytest.LogCaptureFixture) -> None:
     clock, counts = FakeClock(), Counts()
-    refusals = Refusals(clock, counts.refusals)
+    refusals = Refusals(clock, counts)
     error = InvalidValue("no \x1b[31m", field="x")
     with caplog.at_level("WARNING", logger="atoll"):
         for _ in range(100):

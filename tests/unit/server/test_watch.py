@@ -14,6 +14,7 @@ import pytest
 
 from atoll.errors import Compacted, Overloaded
 from atoll.kit.tasks import owned
+from atoll.kit.watchdog import Watchdog
 from atoll.model.answers import FactChange
 from atoll.server.control import Control
 from atoll.server.watch import ABORT, EventStream
@@ -77,6 +78,7 @@ async def controlled(**environ: str) -> AsyncIterator[tuple[Control, Stage]]:
                 archive=stage.archive,
                 token="t",
                 tasks=tasks,
+                watchdog=Watchdog(clock, limit=0, quiet=0),
             ),
             stage,
         )
