@@ -326,22 +326,22 @@ class Reconciler:
                 await self._writer.discard(folder)
             return
         self.reloads += 1
+        self.reload_kinds[kind_of(reasons)] += 1
         self.last_reload = reason
         self._log.info("reloaded HAProxy", reason=reason, generation=config.generation)
         self.adopt(config)
-        self.reload_kinds[kind_of(reasons)] += 1
         self.wanted = config
         await self._look()
+        self._agree(config)
         self.on_applied()
 
-    async def _bound_old_workers(self) -> None:
-        self._agree(config)
-        old = (await self._master.workers()).old
-        # one more is about to be old
     def _agree(self, config: GatewayConfig) -> None:
         if config is self.wanted and not self._impossible and self._snapshot is None:
             self.agreed = self._clock.now()
 
+    async def _bound_old_workers(self) -> None:
+        old = (await self._master.workers()).old
+        # one more is about to be old
         for pid in old[: max(0, len(old) - self._settings.old_workers + 1)]:
             self._log.warning("too many old workers; ending the oldest", pid=pid)
             await self._master.end_worker(pid)

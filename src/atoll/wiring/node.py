@@ -69,9 +69,9 @@ class Node:
             traffic=GatewayTraffic(self.driver),
             environ=os.environ,
         )
-        self.facts = Snapshot()
         self.watch = self.client.watch(FACTS)
         self.watchdog = Watchdog(clock, limit=settings.watchdog.limit, quiet=settings.watchdog.quiet)
+        self.facts = Snapshot()
 
     @property
     def age(self) -> float:
@@ -103,6 +103,11 @@ class Node:
                 children=self.supervisor.report(),
                 gateway=self.driver.report(),
                 servers=self.driver.servers(),
+                loop=self._loop(),
+                processes=await asyncio.to_thread(own_processes, {"node": (os.getpid(),), "gateway": self.driver.pids}),
+                facts_revision=self.watch.revision,
+                facts_age=self.watch.age,
+                control_plane_restarts=self.control_plane.restarts,
             )
             try:
                 await self.client.report(report)
@@ -112,22 +117,6 @@ class Node:
             await self._clock.sleep(REPORT_EVERY if phases == last else REPORT_AFTER_CHANGE)
             last = phases
 
-    async def show_output(self) -> None:
-        """Every line that the services print, as it comes."""
-                loop=self._loop(),
-                processes=await asyncio.to_thread(own_processes, {"node": (os.getpid(),), "gateway": self.driver.pids}),
-                facts_revision=self.watch.revision,
-                facts_age=self.watch.age,
-                control_plane_restarts=self.control_plane.restarts,
-        async for line in follow_logs(self._settings.logs, clock=self._clock):
-            if line.kind is not Kind.NOTE:
-                self.console.line(line.service, line.instance, line.text)
-
-    async def show_progress(self, wanted: frozenset[ServiceName]) -> None:
-        """Tell the console how far the services are, and once when all are there."""
-        progress = Progress(wanted)
-        ready = False
-        while True:
     def _loop(self) -> LoopReport:
         dog = self.watchdog
         return LoopReport(
@@ -139,6 +128,17 @@ class Node:
             warning=dog.warning,
         )
 
+    async def show_output(self) -> None:
+        """Every line that the services print, as it comes."""
+        async for line in follow_logs(self._settings.logs, clock=self._clock):
+            if line.kind is not Kind.NOTE:
+                self.console.line(line.service, line.instance, line.text)
+
+    async def show_progress(self, wanted: frozenset[ServiceName]) -> None:
+        """Tell the console how far the services are, and once when all are there."""
+        progress = Progress(wanted)
+        ready = False
+        while True:
             progress.see(self.facts, self.supervisor.report(), self.driver.servers())
             self.console.services(progress.counts)
             for failure in progress.new_failures():
@@ -201,6 +201,14 @@ async def run_platform(
             await node.client.close()
 
 
+def own_processes(pids: Mapping[str, Collection[int]]) -> tuple[ProcessReport, ...]:
+    """What each of our own programs uses; blocking, some hundred microseconds."""
+    found = ((name, vitals(members)) for name, members in pids.items())
+    return tuple(
+        ProcessReport(name=name, memory=used.memory, descriptors=used.descriptors, cpu=used.cpu) for name, used in found
+    )
+
+
 async def _live(node: Node, tasks: Tasks, project: Project, wanted: frozenset[ServiceName], stop: Stop) -> None:
     """From a gateway that runs to one that has ended."""
     node.console.part_ready("gateway", node.age, node.addresses()[0][1])
@@ -211,14 +219,6 @@ async def _live(node: Node, tasks: Tasks, project: Project, wanted: frozenset[Se
     await _apply(node.client, project, wanted)
     await _serve(node, tasks, wanted, stop)
     await node.driver.stop(0 if stop.forced.is_set() else STOP_GRACE)
-
-def own_processes(pids: Mapping[str, Collection[int]]) -> tuple[ProcessReport, ...]:
-    """What each of our own programs uses; blocking, some hundred microseconds."""
-    found = ((name, vitals(members)) for name, members in pids.items())
-    return tuple(
-        ProcessReport(name=name, memory=used.memory, descriptors=used.descriptors, cpu=used.cpu) for name, used in found
-    )
-
 
 
 async def _serve(node: Node, tasks: Tasks, wanted: frozenset[ServiceName], stop: Stop) -> None:
