@@ -269,7 +269,7 @@ class Driver:
                 try:
                     await self._start(master, reconciler, first=False)
                     backoff.reset()
-                except AtollError as error:
+                except (AtollError, OSError) as error:
                     reconciler.alarm("HAProxy cannot be started", error)
             await master.end_orphans()
             if not master.runs:
@@ -278,12 +278,13 @@ class Driver:
     async def _reconcile(self, master: Master, reconciler: Reconciler) -> None:
         """Round after round, the first change at once and the following ones together."""
         while not self._stopped:
-            await reconciler.wait()
+            news = await reconciler.wait()
             async with self._acting:
                 if master.runs and not self._stopped and await reconciler.round() is Health.HUNG:
                     self._log.error("HAProxy hangs; replacing it")
                     await master.kill()
-            await self._clock.sleep(self.settings.gateway.debounce)
+            # after a look nothing is gathered: the next change is a first one again
+            await self._clock.sleep(self.settings.gateway.debounce if news or not master.runs else 0.0)
 
     async def _watch(self, master: Master, traffic: Traffic) -> None:
         while True:

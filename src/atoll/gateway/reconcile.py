@@ -149,19 +149,21 @@ class Reconciler:
             self.wanted = intent.config
         return self.wanted
 
-    async def wait(self) -> None:
-        """Until there is something to do: a snapshot, a reload that may be, or a second of quiet."""
+    async def wait(self) -> bool:
+        """Until there is something to do; whether that is news (else a look that is due, or a reload that may be)."""
         seconds = max(0.0, self._looked + self._look_interval - self._clock.now())
         if self._unsure:
             seconds = 0.1 if self._silent is not None else 0.05 * self._failed
         if self._pending or self._forced:
-            seconds = min(seconds, max(0.01, self._reload_wait()))
+            pause = self._refused_until - self._clock.now() if self._forced else 0.0
+            seconds = min(seconds, max(0.01, pause, self._reload_wait()))
         try:
             async with asyncio.timeout(seconds):
                 await self._offered.wait()
         except TimeoutError:
-            pass
+            return False
         self._offered.clear()
+        return True
 
     async def round(self) -> Health:
         """One time decide, apply, read back; never raises for what HAProxy does or does not."""
@@ -309,13 +311,14 @@ class Reconciler:
         config = topped_up(target, self._settings)
         await self._bound_old_workers()
         self._reloaded = self._clock.now()
-        self._forced = ()
+        forced, self._forced = self._forced, ()
         folder = None
         try:
             folder = await self._writer.stage(config)
             await self._master.reload(folder)
         except (GatewayRefused, PortTaken) as error:
             self._refused = target
+            self._forced = forced
             self._refused_until = Instant(self._clock.now() + REFUSED_PAUSE)
             self._pending = None
             self.alarm("a reload was refused; the last good configuration stays", error)

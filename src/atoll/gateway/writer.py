@@ -1,6 +1,6 @@
 """The files follow what runs: every change is written out, off the loop, many changes at once.
 
-Promises: a restart starts from what ran last (at most `DELAY` seconds old, or newer when asked with `flush`); writes
+Promises: a restart starts from what ran last (at most `LONGEST_DELAY` seconds old, or newer when asked with `flush`); writes
 never overtake each other. A disk that refuses is tried again; what runs is not touched by that.
 """
 
@@ -19,7 +19,9 @@ from atoll.kit.logs import Log
 
 CONFIG = "config.json"
 DELAY = 0.2
-"""Seconds in which changes are gathered for one writing; 1,000 services are about 1 MB and 100 ms of work."""
+"""Seconds without a change before the files are written; 1,000 services are about 1 MB."""
+LONGEST_DELAY = 1.0
+"""Seconds after which they are written though changes go on."""
 RETRY = 2.0
 
 Render = Callable[[GatewayConfig], Mapping[str, bytes]]
@@ -50,10 +52,13 @@ class ConfigWriter:
         """Write what is offered, forever."""
         while True:
             await self._offered.wait()
-            await self._clock.sleep(DELAY)
+            began, seen = self._clock.now(), None
+            while self._waiting is not seen and self._clock.now() - began < LONGEST_DELAY:
+                seen = self._waiting
+                await self._clock.sleep(DELAY)
             try:
                 await self.flush()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - what cannot be written must not end what runs
                 self.failures += 1
                 self._log.error("the gateway's files cannot be written", folder=self.folder.root, cause=error)
                 await self._clock.sleep(RETRY)

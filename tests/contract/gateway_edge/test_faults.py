@@ -12,6 +12,7 @@ import pytest
 
 from atoll.errors import GatewayRefused, PortTaken
 from atoll.gateway.process import members
+from atoll.model.names import RouteName
 from tests.contract.gateway_edge.world import World, end_all, runs
 
 
@@ -178,6 +179,41 @@ async def test_a_current_file_that_haproxy_refuses_is_passed_over_for_the_last_o
         lambda: {backend.upstream: len(backend.servers) for backend in world.driver.config.backends} == {"orders": 2}
     )
     assert {(await world.get("/orders/x")).body for _ in range(8)} == {"one", "two"}
+
+
+async def test_facts_beyond_the_limits_are_refused_before_haproxy_sees_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _routed(world)
+    config = world.driver.config
+    monkeypatch.setattr("atoll.gateway.intent.ROUTE_LIMIT", 3)
+    for number in range(5):
+        world.route(f"more{number}", f"/more{number}", "orders")
+    world.offer()
+    await world.until(lambda: world.driver.report().errors > 0)
+    assert "6 routes are more than" in world.driver.report().last_error
+    assert world.driver.config == config
+    assert (await world.get("/orders/x")).status == 200
+    for number in range(4):
+        del world.snapshot.routes[RouteName(f"more{number}")]
+    await world.push()
+    assert (await world.get("/more4/x")).status == 200
+
+
+async def test_a_bug_in_deciding_ends_neither_the_gateway_nor_the_node(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _routed(world)
+
+    def broken(*_: object) -> None:
+        raise TypeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("atoll.gateway.reconcile.intend", broken)
+        world.offer()
+        await world.until(lambda: "a bug" in world.driver.report().last_error)
+    assert (await world.get("/orders/x")).status == 200
+    await world.push()
 
 
 async def test_haproxy_that_starts_from_no_file_is_said_so(cold: World) -> None:

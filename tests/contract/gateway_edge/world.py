@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -44,20 +45,17 @@ def runs(pid: int) -> bool:
 
 
 def free_block(count: int) -> int:
-    """The first of `count` neighbouring ports that nobody uses now."""
+    """The first of `count` neighbouring ports that nobody uses now, below those that outgoing connections take."""
+    choice = random.SystemRandom()
     while True:
+        first = choice.randrange(10_000, 32_000)
         with contextlib.ExitStack() as stack:
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port + count > 60_000:
-                continue
             try:
-                for each in range(port + 1, port + count):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", each))
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            return first
 
 
 class Upstream:
