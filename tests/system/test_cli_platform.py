@@ -163,7 +163,7 @@ def test_down_ends_what_a_killed_node_left_running(shell: Shell) -> None:
 def test_wait_tells_why_a_service_does_not_come_up(shell: Shell) -> None:
     text = (shell.folder / "atoll.yaml").read_text()
     (shell.folder / "atoll.yaml").write_text(text.replace("service.py", "-c 'raise SystemExit(9)'", 1))
-    result = shell("up", "-d", "--wait", "--timeout", "4s")
+    result = shell("up", "-d", "--wait", "--timeout", "45s")
     assert result.code == 3
     assert "hello" in result.err
     assert "exit 9" in result.err or "SystemExit" in result.err
