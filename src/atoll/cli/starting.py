@@ -121,12 +121,21 @@ def _ended(child: Detached) -> StartFailed:
     said = child.said(40)
     errors = [line for line in said if line.startswith(("error: ", "  hint: ", "  -->"))]
     reason = next((line.removeprefix("error: ") for line in errors if line.startswith("error: ")), "")
-    hint = next((line.removeprefix("  hint: ") for line in errors if line.startswith("  hint: ")), "")
+    hint = _hint(said)
     tail = "" if reason else "\n" + "\n".join(f"  | {line}" for line in said[-12:])
     return StartFailed(
         f"the node ended (exit {child.exit_code}): {reason or 'it said'}{tail}",
         hint=hint or f"everything it said is in {child.log}",
     )
+
+
+def _hint(said: list[str]) -> str:
+    """The first hint in what was said, with its further lines: up to the code that `-v` puts behind it."""
+    start = next((at for at, line in enumerate(said) if line.startswith("  hint: ")), None)
+    if start is None:
+        return ""
+    end = next((at for at in range(start + 1, len(said)) if said[at].startswith("  code: ")), start + 1)
+    return "\n".join([said[start].removeprefix("  hint: "), *said[start + 1 : end]])
 
 
 def _failed(node: NodeFile) -> NotReady:

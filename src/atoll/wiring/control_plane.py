@@ -54,15 +54,19 @@ class ControlPlane:
         """Of the running process."""
         return self._child.pid if self._child is not None else None
 
+    def adopt(self) -> bool:
+        """Take over the one that an earlier node left running; False when there is none."""
+        found = record.read(self._places.record(InstanceId(NAME)))
+        self._child = children.adopt(found, self._places) if found is not None else None
+        self.adopted = self._child is not None
+        return self.adopted
+
     async def begin(self) -> None:
-        """Adopt the running one or start it; returns when its process runs (not when it answers).
+        """Start it, unless one was adopted; returns when its process runs (not when it answers).
 
         Raises:
             ProgramMissing: Python itself cannot be executed any more.
         """
-        found = record.read(self._places.record(InstanceId(NAME)))
-        self._child = children.adopt(found, self._places) if found is not None else None
-        self.adopted = self._child is not None
         if self._child is None:
             self._child = await children.start(self._order(), self._places)
         self._child.watch(lambda: None)

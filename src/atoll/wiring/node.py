@@ -39,6 +39,7 @@ from atoll.wiring.console import Console, Stop
 from atoll.wiring.control_plane import ControlPlane
 from atoll.wiring.membership import ApiRegistrar, GatewayTraffic
 from atoll.wiring.mesh import choosing, settled
+from atoll.wiring.ports import refuse_taken
 from atoll.wiring.progress import Progress
 
 log = Log("node")
@@ -77,6 +78,16 @@ class Node:
     def age(self) -> float:
         """Seconds since the node began."""
         return self._clock.now() - self._began
+
+    async def begin(self, project: Project, wanted: frozenset[ServiceName]) -> None:
+        """Adopt or start the control plane, unless somebody else has a port that is needed.
+
+        Raises:
+            PortTaken: somebody has; nothing was started.
+        """
+        adopted = self.control_plane.adopt()
+        await asyncio.to_thread(refuse_taken, self._settings, project, wanted, api=not adopted)
+        await self.control_plane.begin()
 
     async def follow_facts(self) -> None:
         """Every change of the facts goes to the gateway and to the supervisor."""
