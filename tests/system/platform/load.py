@@ -1,7 +1,8 @@
 """Requests at a steady rate while something happens to the platform; counts every answer that is not 200.
 
-Each of the workers keeps its connection. When the gateway closes one that was idle, before a byte of an answer, the
-request goes again on a new connection, once: every HTTP client does that (RFC 9112, 9.3.1), and it is counted.
+Every other worker POSTs: what the gateway may not send twice shows whether it was sent to the wrong instance once. Each
+worker keeps its connection. When the gateway closes one before a byte of an answer, a GET goes again on a new connection,
+once: every HTTP client does that (RFC 9112, 9.3.1), and it is counted. A POST has failed then.
 """
 
 from __future__ import annotations
@@ -15,16 +16,28 @@ from typing import Self
 
 
 class Load:
-    """`with Load(port, "/x?ms=20") as load: …`, then `load.failed == []`."""
+    """`with Load(port, "/x?ms=20") as load: …`, then `load.failed == []`. `only_get`: what may be retried."""
 
-    def __init__(self, port: int, path: str, *, rate: float = 500, workers: int = 32, host: str = "load.test") -> None:
+    def __init__(
+        self,
+        port: int,
+        path: str,
+        *,
+        rate: float = 500,
+        workers: int = 32,
+        host: str = "load.test",
+        only_get: bool = False,
+    ) -> None:
         self.failed: list[str] = []
         self.sent = 0
         self.reconnected = 0
         self.slowest = 0.0
         self.instances: Counter[str] = Counter()
         self._port, self._rate, self._workers = port, rate, workers
-        self._request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        get = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        post = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhello".encode()
+        self._requests = (get, get if only_get else post)
+        self._began = self._ended = 0.0
         self._ending = threading.Event()
         self._flowing = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
@@ -39,6 +52,7 @@ class Load:
     ) -> None:
         self._ending.set()
         self._thread.join(20)
+        self._ended = time.monotonic()
 
     def more(self, count: int, within: float = 20) -> None:
         """Wait until `count` further requests were answered."""
@@ -50,10 +64,12 @@ class Load:
     @property
     def told(self) -> str:
         """For the message of an assertion."""
-        return f"{len(self.failed)} of {self.sent} failed, slowest {self.slowest:.2f} s: {self.failed[:5]}"
+        rate = self.sent / max(0.1, (self._ended or time.monotonic()) - self._began)
+        slow = f"slowest {self.slowest:.2f} s, {self.reconnected} reconnected"
+        return f"{len(self.failed)} of {self.sent} failed ({rate:.0f}/s, {slow}): {self.failed[:5]}"
 
     async def _run(self) -> None:
-        began = time.monotonic()
+        began = self._began = time.monotonic()
         await asyncio.gather(*(self._work(began, number) for number in range(self._workers)))
 
     async def _work(self, began: float, number: int) -> None:
@@ -68,7 +84,7 @@ class Load:
                 turn = int((time.monotonic() - began) * self._rate / self._workers) + 1
             try:
                 async with asyncio.timeout(15):
-                    connection = await self._once(connection)
+                    connection = await self._once(connection, self._requests[number % 2])
             except (OSError, TimeoutError, EOFError, ValueError) as error:
                 self.failed.append(f"{type(error).__name__} {error}")
                 connection = None
@@ -76,23 +92,23 @@ class Load:
             connection[1].close()
 
     async def _once(
-        self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None
+        self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None, request: bytes
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         asked = time.monotonic()
         head = b""
         if connection is not None:
             try:
-                connection[1].write(self._request)
+                connection[1].write(request)
                 head = await connection[0].readuntil(b"\r\n\r\n")
             except (asyncio.IncompleteReadError, OSError) as error:
-                if isinstance(error, asyncio.IncompleteReadError) and error.partial:
+                if request.startswith(b"POST") or (isinstance(error, asyncio.IncompleteReadError) and error.partial):
                     raise
                 self.reconnected += 1
                 connection[1].close()
                 connection = None
         if connection is None:
             connection = await asyncio.open_connection("127.0.0.1", self._port)
-            connection[1].write(self._request)
+            connection[1].write(request)
             head = await connection[0].readuntil(b"\r\n\r\n")
         lines = head.decode("latin-1").lower().split("\r\n")
         length = next((int(line[15:]) for line in lines if line.startswith("content-length:")), 0)

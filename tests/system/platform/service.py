@@ -21,7 +21,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while head := await reader.readuntil(b"\r\n\r\n"):
             first, *lines = head.decode("latin-1").split("\r\n")
             method, target, _ = first.split(" ")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+            headers = {
+                name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
+            }
             received = await reader.readexactly(int(headers.get("content-length", 0)))
             asked = parse_qs(urlsplit(target).query)
             if "ms" in asked:

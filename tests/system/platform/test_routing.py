@@ -159,9 +159,7 @@ def test_a_canary_gets_its_share(crossing: Platform) -> None:
     port = crossing.guest("beta-canary", SERVICE_VERSION="v2")
     crossing.register("beta", "beta-canary", port, version="v2", ttl=60)
     try:
-        until(
-            lambda: canary(crossing, 200)["v2"] > 0 and crossing.settled(), "the canary gets requests", within=10
-        )
+        until(lambda: canary(crossing, 200)["v2"] > 0 and crossing.settled(), "the canary gets requests", within=10)
         count = canary(crossing, 2000)
     finally:
         crossing.done("DELETE", "/services/beta/instances/beta-canary")
