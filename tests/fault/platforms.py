@@ -38,9 +38,14 @@ def who(answer: Answer) -> str:
 
 @asynccontextmanager
 async def platform() -> AsyncIterator[Platform]:
-    """A platform with its service up; at the end it is stopped, and proved to have left nothing."""
+    """A platform with its service up; at the end it is stopped, and proved to have left nothing.
+
+    It never takes an instance for one in a crash loop: here it is us who kill.
+    """
     with contextlib.ExitStack() as stack:
-        made = stack.enter_context(closing(Platform.of(PROJECT)))
+        made = stack.enter_context(
+            closing(Platform.of(PROJECT, ATOLL_SUPERVISOR_INTENSITY="1000", ATOLL_SUPERVISOR_RESTART_CAP="1"))
+        )
         await asyncio.to_thread(made.up)
         yield made
         await asyncio.to_thread(stack.close)

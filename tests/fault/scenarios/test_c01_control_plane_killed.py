@@ -25,17 +25,6 @@ async def test_the_control_plane_is_killed_again_and_again_and_loses_nothing(sce
         place, token = first.place, first.token
     registrants = [Registrant("sim", f"sim-{number}", 21_000 + number) for number in range(10)]
 
-    async def killing() -> None:
-        for _ in range(kills):
-            async with control_plane(scenario.state()) as server:
-                await asyncio.sleep(scenario.rng.uniform(0.05, 0.7))
-                server.kill()
-        async with control_plane(scenario.state()) as server:
-            await asyncio.sleep(1.0)  # the writers write on, the watchers catch up
-            stop.set()
-            await asyncio.sleep(0.2)
-            results.update(await server.status(), log=await service_log(place, token))
-
     results: dict[str, object] = {}
     async with asyncio.TaskGroup() as group:
         load = [
@@ -61,9 +50,22 @@ async def test_the_control_plane_is_killed_again_and_again_and_loses_nothing(sce
                 driver_api_watch(watches, place, token, f"watch{number}", prefix="services/", start=1, stop=stop)
             )
         group.create_task(driver_api_watch(watches, place, token, "instances", prefix="instances/", start=1, stop=stop))
+
+        async def killing() -> None:
+            for _ in range(kills):
+                async with control_plane(scenario.state()) as server:
+                    await asyncio.sleep(scenario.rng.uniform(0.05, 0.7))
+                    server.kill()
+            async with control_plane(scenario.state()) as server:
+                await asyncio.sleep(1.0)  # the writers write on
+                for writer in load:
+                    writer.cancel()
+                await asyncio.wait(load)  # what comes after the log was read would not be found in it
+                await asyncio.sleep(0.2)  # the watchers catch up
+                stop.set()
+                results.update(await server.status(), log=await service_log(place, token))
+
         await killing()
-        for writer in load:
-            writer.cancel()
     log = results["log"]
     assert isinstance(log, dict)
     calls = read_history(*sorted((scenario.folder / "histories").iterdir()))
