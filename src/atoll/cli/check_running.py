@@ -10,6 +10,7 @@ import psutil
 from atoll.cli import nodefile
 from atoll.cli.api import Api
 from atoll.cli.check import Finding, Verdict
+from atoll.cli.check_health import control_plane_findings, node_findings
 from atoll.cli.facts import V1, nodes
 from atoll.cli.leftovers import left_behind
 from atoll.errors import AtollError
@@ -19,8 +20,6 @@ from atoll.settings import Settings
 from atoll.wiring.mesh import settled
 
 _ANYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound
-REPORT_AGE = 10.0
-"""Seconds after which a node that still reports nothing is not well (it reports every second)."""
 
 
 def check_ports(settings: Settings) -> Iterator[Finding]:
@@ -93,38 +92,8 @@ def check_platform(settings: Settings | None, api: Api | None) -> Iterator[Findi
         yield Finding(check="platform", verdict=Verdict.BROKEN, detail=error.detail, fix=error.hint or "")
         return
     yield Finding(check="platform", detail=f"control plane {status.version} answers (pid {status.pid})")
-    for warning in status.warnings:
-        yield Finding(check="platform", verdict=Verdict.WARNING, detail=warning, fix="see `atoll ps` and the logs")
-    for key, why in list(status.quarantined.items())[:20]:
-        yield Finding(
-            check="platform",
-            verdict=Verdict.WARNING,
-            detail=f"the record {key} cannot be read: {why}",
-            fix="write it anew through the API, or restore a backup",
-        )
-    if not seen:
-        yield Finding(
-            check="platform",
-            verdict=Verdict.WARNING,
-            detail="no node reports: nothing starts services or drives the gateway",
-            fix="start one with `atoll up`",
-        )
-    for view in seen:
-        gateway = view.report.gateway
-        if view.age > REPORT_AGE:
-            yield Finding(
-                check="platform",
-                verdict=Verdict.BROKEN,
-                detail=f"node {view.report.node} last reported {view.age:.0f} s ago",
-                fix="it is stopped or hangs: look into its node.log",
-            )
-        if gateway.last_error:
-            yield Finding(
-                check="gateway",
-                verdict=Verdict.WARNING,
-                detail=f"node {view.report.node}: {gateway.last_error}",
-                fix="the last good configuration goes on; see `atoll logs` and node.log",
-            )
+    yield from control_plane_findings(status)
+    yield from node_findings(status, seen)
 
 
 def check_dangling(settings: Settings) -> Iterator[Finding]:

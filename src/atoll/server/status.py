@@ -45,10 +45,10 @@ async def status(control: Control, _: Request) -> Response:
         f"expiry is on hold for {'everything' if hold.service == GLOBAL else hold.service}: too many leases lapsed at once"
         for hold in holds
     ]
-    if registry.meter.lag > LAG_LIMIT:
-        warnings.append(f"the event loop is {registry.meter.lag:.1f} s late")
     if control.watchdog.warning:
         warnings.append(control.watchdog.warning)
+    elif registry.meter.lag > LAG_LIMIT:
+        warnings.append(f"the event loop is {registry.meter.lag:.1f} s late")
     warnings += [
         f"node {report.node}: {report.loop.warning}"
         for report, age in registry.nodes.all(now)
