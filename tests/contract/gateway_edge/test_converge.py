@@ -218,6 +218,9 @@ class _Pairs:
         wanted = intend(self.world.snapshot, driver.config, self.world.settings.gateway).config
         plan = make_plan(driver.config, wanted)
         found = [] if isinstance(plan, Plan) and not plan.operations else [f"believed: {plan}"]
+        assert driver._reconciler is not None
+        # before the rows: one that is deleted in between is on its way out, not a difference
+        leaving = set(driver._reconciler.retirement._servers)
         rows = list((await self.world.rows()).values())
         maps = {
             map_path(name): parse_map(await self.world.runtime.ask(f"show map {map_path(name)}"))
@@ -227,7 +230,7 @@ class _Pairs:
         shown = {
             (row.backend, row.name, row.host, row.port, row.weight)
             for row in rows
-            if (row.backend, row.name) not in driver._reconciler.retirement  # type: ignore[union-attr]
+            if (row.backend, row.name) not in leaving
         }
         said = {
             (name, server.name, server.host, server.port, server.effective_weight)
