@@ -129,7 +129,6 @@ def gateway_frontend(config: GatewayConfig, settings: Gateway) -> str:
         _CONNECTION.rstrip(),
         _HOST.rstrip(),
         _OWNERSHIP.rstrip(),
-        *_forwarded(settings.host),
         _REQUEST_ID.rstrip(),
         _SHORT_WAY.rstrip(),
         _NORMALISE.rstrip(),
@@ -190,17 +189,6 @@ def port_ranges(config: GatewayConfig, settings: Gateway) -> list[str]:
 def address(host: str, port: int) -> str:
     """host:port as `bind` and `server` take it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _forwarded(host: str) -> Iterator[str]:
-    """RFC 7239; an IPv6 address stands in brackets and quotes."""
-    rule = """  http-request add-header forwarded 'for=%s;host="%%[req.hdr(host)]";proto=http'"""
-    if ":" not in host:
-        yield rule % "%[var(sess.client)]"
-    else:
-        yield "  acl v6 var(sess.client) -m sub :"
-        yield rule % "%[var(sess.client)]" + " if !v6"
-        yield rule % '"[%[var(sess.client)]]"' + " if v6"
 
 
 def _long_way(header_sets: Iterable[HeaderNames]) -> list[str]:
