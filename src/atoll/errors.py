@@ -223,6 +223,12 @@ class Unreachable(AtollError):
     code, status, title = "unreachable", 503, "Platform unreachable"
 
 
+class Stale(AtollError):
+    """What is known is older than the caller said it may be; the control plane has not been heard since."""
+
+    code, status, title = "stale", 503, "Knowledge too old"
+
+
 class NotReady(AtollError):
     """Something was waited for and did not become ready in time."""
 

@@ -2,7 +2,7 @@
 
 Promises: an answer of the right shape within its time, or an AtollError: problem documents become the error classes
 they were made from, everything else (refused, slow, garbage, HTML, half an answer) becomes Unreachable. Memory is
-bounded by `ANSWER_LIMIT`, or by one event of a watch. Nothing is retried here but watching; see `watch`.
+bounded by `answer_limit`, or by one event of a watch. Nothing is retried here but watching; see `watch`.
 """
 
 from __future__ import annotations
@@ -71,8 +71,10 @@ class Client:
         url: str = "http://127.0.0.1:7070",
         timeout: float = 10.0,
         clock: Clock | None = None,
+        answer_limit: int = ANSWER_LIMIT,
     ) -> None:
         self._clock = clock or SystemClock()
+        self._answer_limit = answer_limit
         self._timeout = timeout
         self._where = str(socket or url)
         transport = httpx2.AsyncHTTPTransport(
@@ -310,7 +312,7 @@ class Client:
                 asyncio.timeout(self._timeout),
                 self._http.stream(method, path, params=list(query), content=content, headers=headers) as answer,
             ):
-                found = await _bounded(answer, ANSWER_LIMIT)
+                found = await _bounded(answer, self._answer_limit)
         except TimeoutError:
             raise Unreachable(
                 f"the control plane at {scrub(self._where)} did not answer within {self._timeout:g} s",
