@@ -28,6 +28,8 @@ from atoll.model.route import Match, Route
 from atoll.model.service import ROUTABLE, State
 from atoll.model.snapshot import Snapshot
 
+METHOD_LIMIT = 32
+
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """An instance that could get the request."""
@@ -63,23 +65,32 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """As the gateway reads it, normalised."""
     method: str
     status: int
-    """404 and 405 are the gateway's own answers; 200 stands for whatever the instance says; 503: no instance."""
+    """400, 404 and 405 are the gateway's own answers; 200 stands for whatever the instance says; 503: no instance."""
+    refusal: str = ""
+    """With 400: what is wrong with host or path."""
     route: RouteName | None = None
-    path_sent: str | None = None
+    sent_path: str | None = None
     """The path that the instance gets, with the query."""
     allow: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
-    passed_over: tuple[PassedOver, ...] = ()
+    others: tuple[PassedOver, ...] = ()
+    """In the order of precedence."""
 
 
 def explain(snapshot: Snapshot, method: str, url: str, headers: Mapping[str, str] | None = None) -> Explanation:
-    """What the gateway does with `method url`; `url` is absolute, or a path (then for a host that no route names).
+    """What the gateway does with `method url`; `url` is absolute, or a path (then for the host `localhost`).
 
     Raises:
-        BadRequest: the gateway answers 400 before it asks any route.
+        BadRequest: that is no request at all.
     """
-    request, query = request_of(method, url, headers or {})
-    routes = sorted(snapshot.routes.values(), key=lambda route: route.name)
+    asked = asked_of(method, url, headers or {})
+    try:
+        request = Request(
+            host=canonical_host(asked.host), path=canonical_path(asked.path), method=asked.method, headers=asked.headers
+        )
+    except BadRequest as refused:
+        return Explanation(host="", path=asked.path, method=asked.method, status=400, refusal=refused.detail)
+    routes = sorted(snapshot.routes.values(), key=lambda route: _order(route, request))
     decision = decide(routes, request)
     others = tuple(
         PassedOver(route=route.name, reasons=why_not(route, request, decision.route))
@@ -94,7 +105,7 @@ def explain(snapshot: Snapshot, method: str, url: str, headers: Mapping[str, str
             method=request.method,
             status=status,
             allow=tuple(sorted(decision.allow)),
-            passed_over=others,
+            others=others,
         )
     parts = tuple(_parts(snapshot, decision.route))
     reachable = any(part.percent and any(each.weight for each in part.candidates) for part in parts)
@@ -104,33 +115,52 @@ def explain(snapshot: Snapshot, method: str, url: str, headers: Mapping[str, str
         method=request.method,
         status=200 if reachable else 503,
         route=decision.route.name,
-        path_sent=rewritten(decision.route, request.path) + query,
+        sent_path=rewritten(decision.route, request.path) + asked.query,
         parts=parts,
-        passed_over=others,
+        others=others,
     )
 
 
-def request_of(method: str, url: str, headers: Mapping[str, str]) -> tuple[Request, str]:
-    """The request as routing sees it, and the query with its `?`.
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as a person writes it; `query` with its `?`, header names in lower case."""
+
+    method: str
+    host: str
+    path: str
+    query: str
+    headers: dict[str, str]
+
+
+def asked_of(method: str, url: str, headers: Mapping[str, str]) -> Asked:
+    """What is asked for; the Host header wins over the URL's.
 
     Raises:
-        BadRequest: no URL, or refused by the gateway.
+        BadRequest: no method, or neither a path nor an http URL.
     """
+    said = {name.lower(): value for name, value in headers.items()}
+    if url.startswith("/"):  # urlsplit would take `//api` for a host
+        host, rest = "", url.partition("#")[0]
+    else:
+        host, rest = _host_and_rest(url)
+    path, mark, query = rest.partition("?")
+    if not path or not (method.isascii() and method.isalpha() and len(method) <= METHOD_LIMIT):
+        raise BadRequest(
+            f"{scrub(method, limit=20)} {scrub(url, limit=80)!r} is not a request",
+            hint="write GET /api/orders, or GET http://shop.test/api/orders",
+        )
+    host = said.get("host") or host or "localhost"
+    return Asked(method=method.upper(), host=host, path=path, query=mark + query, headers={"host": host, **said})
+
+
+def _host_and_rest(url: str) -> tuple[str, str]:
+    """Of an http URL; two empty texts when it is none."""
     try:
         split = urlsplit(url)
     except ValueError:
-        raise BadRequest(f"{scrub(url, limit=80)!r} is not a URL", hint="such as http://localhost:8080/api") from None
-    if split.scheme not in {"", "http", "https"} or not method.isascii() or not method.isalpha():
-        raise BadRequest(f"{scrub(method, limit=20)} {scrub(url, limit=80)!r} is not a request", hint="GET http://…")
-    said = {name.lower(): value for name, value in headers.items()}
-    host = said.get("host") or split.netloc.rpartition("@")[2] or "localhost"
-    request = Request(
-        host=canonical_host(host),
-        path=canonical_path(split.path or "/"),
-        method=method.upper(),
-        headers={"host": host, **said},
-    )
-    return request, f"?{split.query}" if split.query else ""
+        return "", ""
+    if split.scheme not in {"http", "https"} or not split.netloc:
+        return "", ""
+    return split.netloc.rpartition("@")[2], (split.path or "/") + (f"?{split.query}" if split.query else "")
 
 
 def why_not(route: Route, request: Request, winner: Route | None) -> tuple[str, ...]:
@@ -147,8 +177,14 @@ def why_not(route: Route, request: Request, winner: Route | None) -> tuple[str, 
     if not accepts_headers(match, request.headers):
         reasons += _header_reasons(match, request)
     if not reasons and winner is not None:
-        reasons.append(f"it accepts this too, but {winner.name} {_advantage(winner, route, request)}")
+        reasons.append(f"accepts this too, but {winner.name} {_advantage(winner, route, request)}")
     return tuple(reasons)
+
+
+def _order(route: Route, request: Request) -> tuple[int, tuple[bool, int, bool, int, str]]:
+    """The order of precedence; routes for other hosts last."""
+    rank = host_rank(route.match, request.host)
+    return (3 if rank is None else rank), path_rank(route)
 
 
 def _header_reasons(match: Match, request: Request) -> list[str]:

@@ -46,8 +46,8 @@ def test_an_explanation_agrees_with_the_decision_and_has_a_reason_for_every_othe
     explained = explain(snapshot, request.method, f"http://{request.host}{request.path}", request.headers)
     assert explained.route == (decision.route.name if decision.route else None)
     assert explained.allow == tuple(sorted(decision.allow))
-    assert len(explained.passed_over) == len(table) - (decision.route is not None)
-    assert all(each.reasons for each in explained.passed_over)
+    assert len(explained.others) == len(table) - (decision.route is not None)
+    assert all(each.reasons for each in explained.others)
 
 
 @given(route_tables(max_size=4))

@@ -5,19 +5,14 @@ from __future__ import annotations
 import click
 
 from atoll.cli.commands.call import parse_header
-from atoll.cli.explanation import Explanation, explain, request_of
 from atoll.cli.facts import plain, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.options import command
 from atoll.cli.project_file import load_usable
 from atoll.cli.show import Cell, state_cell
 from atoll.errors import Unreachable
+from atoll.gateway.explain import Explanation, explain
 from atoll.model.snapshot import Snapshot
-
-REFUSED = 400
-"""What the gateway answers to a path that could mean different things to different servers."""
-HOST = "127.0.0.1"
-"""Of a URL that is only a path."""
 
 
 @command("test", reads=True)
@@ -33,13 +28,7 @@ def test(invocation: Invocation, method: str, url: str, *, headers: tuple[str, .
     Example: atoll routes test GET http://shop.test/api/orders
     """
     sent = dict(parse_header(text) for text in headers)
-    request = request_of(method, url, sent, host=HOST)
-    facts = _facts(invocation)
-    found = (
-        explain(facts, request)
-        if request is not None
-        else Explanation(method=method.upper(), host="", path=url, status=REFUSED)
-    )
+    found = explain(_facts(invocation), method, url, sent)
     if invocation.json:
         invocation.show.json(plain(found))
     else:
@@ -68,7 +57,7 @@ def _print(invocation: Invocation, found: Explanation) -> None:
             [
                 ("request", f"{found.method} {found.path}" + (f" (host {found.host})" if found.host else "")),
                 ("route", Cell(found.route, "green")),
-                ("sent as", found.sent_path),
+                ("sent as", found.sent_path or ""),
             ]
         )
         show.table(
@@ -77,16 +66,16 @@ def _print(invocation: Invocation, found: Explanation) -> None:
                 [f"{part.percent}%", part.upstream, *cells]
                 for part in found.parts
                 for cells in [
-                    [one.instance, one.endpoint, state_cell(one.state), "" if one.takes else "takes nothing"]
-                    for one in part.instances
+                    [one.instance, one.endpoint, state_cell(one.state), "" if one.weight else "takes nothing"]
+                    for one in part.candidates
                 ]
                 or [["none", "", "", ""]]
             ],
         )
     else:
-        why = {400: "its path is refused", 404: "no route takes it", 405: "no route takes this method"}
+        why = {400: found.refusal, 404: "no route takes it", 405: "no route takes this method"}
         allow = f" (it would take {', '.join(found.allow)})" if found.allow else ""
-        show.text(f"{found.method} {found.path}: {found.status}, {why.get(found.status or 0, '')}{allow}")
+        show.text(f"{found.method} {found.path}: {found.status}, {why[found.status]}{allow}")
     if found.others:
         show.text()
-        show.table(("OTHER ROUTE", "WHY NOT"), [[other.route, other.reason] for other in found.others])
+        show.table(("OTHER ROUTE", "WHY NOT"), [[other.route, "; ".join(other.reasons)] for other in found.others])
