@@ -48,7 +48,7 @@ def test_it_says_of_every_other_route_why_not() -> None:
     assert {each.route: each.reasons for each in said.others} == {
         "beta": ("host: localhost is not beta.test", "header: x-beta is '2', not 1"),
         "exact": ("path: /api/orders/7 is not exactly /api",),
-        "web": ("it accepts this too, but orders has the longer path",),
+        "web": ("accepts this too, but orders has the longer path",),
     }
 
 
