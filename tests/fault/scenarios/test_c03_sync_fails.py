@@ -16,7 +16,7 @@ from tests.fault.scenario import Scenario
 from tests.fault.store_process import Lost, Refused, StoreProcess, store_process
 
 LARGE = "x" * 200_000
-END = 3.0
+END = 8.0
 """Seconds that the process has to end after its disk has failed; it takes milliseconds."""
 
 
@@ -27,7 +27,7 @@ async def life(scenario: Scenario, folder: Path, before: list[str], name: str, *
         async with store_process(folder, before=before) as store:
             await (write_large(store, scenario, name) if large else write(store, scenario, name))
             assert not acknowledged_after_failure(scenario, name)
-            return await asyncio.wait_for(store.wait(), END)
+            return await asyncio.wait_for(store.wait(), END * scenario.share)
     except Refused as refusal:
         assert refusal.code == "storage-failed", refusal
         assert not history.calls

@@ -12,6 +12,7 @@ from atoll.testing.promises import (
     PromiseBroken,
     acked_is_durable,
     judge,
+    lease_floor,
     log_is_whole,
     refused_did_not_happen,
     revisions_grow,
@@ -81,6 +82,29 @@ def test_revisions_that_grow_with_time_are_fine_also_when_calls_overlap() -> Non
 def test_a_smaller_repeated_or_shared_revision_is_a_breach(calls: list[Call], said: str) -> None:
     breaches = revisions_grow(calls)
     assert any(said in breach.detail for breach in breaches), breaches
+
+
+def renewal(start: float, *, call: str = "renew", outcome: Outcome = Outcome.OK) -> Call:
+    return Call(client="web/1", call=call, arguments={"ttl": 10.0}, start=start, end=start + 1, outcome=outcome)
+
+
+GONE_AT_20 = [("instances/web/1", 20.0)]
+
+
+@pytest.mark.parametrize(
+    ("calls", "breaches"),
+    [
+        ([renewal(10.0)], 0),
+        ([renewal(10.5)], 1),
+        ([renewal(1.0), renewal(15.0)], 1),
+        ([renewal(1.0), renewal(15.0, outcome=Outcome.UNKNOWN)], 0),
+        ([renewal(1.0), renewal(25.0)], 0),
+        ([renewal(15.0), renewal(16.0, call="deregister")], 0),
+        ([], 0),
+    ],
+)
+def test_who_goes_before_its_ttl_is_over_and_did_not_leave_is_a_breach(calls: list[Call], breaches: int) -> None:
+    assert len(lease_floor(calls, GONE_AT_20)) == breaches
 
 
 def test_judge_fails_with_every_breach_and_shows_a_bounded_number() -> None:
