@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint fault bench bench-gateway-short docs lock clean
+.PHONY: setup demo test lint fault soak bench bench-gateway-short docs lock clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,9 @@ test: setup
 
 fault: setup  # breaks the running system on purpose: the long form of tests/fault, with a new seed each time
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ATOLL_FAULT=long $(BIN)/pytest tests/fault -p no:randomly --tb=short
+
+soak: setup  # hours of a platform under load, churn and faults; SOAK=10m for the short form
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.fault.soak
 
 bench: setup
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group bench

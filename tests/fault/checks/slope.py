@@ -1,0 +1,49 @@
+"""Does a number grow with time? The slope within lives of processes, and how sure it is. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+Points = Sequence[tuple[float, float]]
+"""(seconds, number) of one life of one process, in order."""
+WARM_UP = 60.0
+"""Seconds of each life that are left out: caches fill, the allocator takes what it needs."""
+LEAST = 5
+"""Points below which a life says nothing."""
+
+
+class Slope(NamedTuple):
+    """Growth per hour, and its standard error; `points` it was made of (none: nothing is known)."""
+
+    per_hour: float
+    error: float
+    points: int
+
+    def verdict(self, limit: float) -> str:
+        """`flat`, `grows`, or `undecided` when the run was too short to tell; of a growth of `limit` per hour."""
+        if not self.points or (self.per_hour > limit and self.per_hour - 2 * self.error <= limit):
+            return "undecided"
+        return "grows" if self.per_hour > limit else "flat"
+
+
+def slope(lives: Mapping[Any, Points], *, warm_up: float = WARM_UP) -> Slope:
+    """The common slope of all lives, each with a level of its own (a restart is no growth and hides none)."""
+    centred: list[tuple[float, float]] = []
+    kept = 0
+    for points in lives.values():
+        late = [(at, number) for at, number in points if at - points[0][0] >= warm_up]
+        if len(late) < LEAST:
+            continue
+        kept += 1
+        mean_at = sum(at for at, _ in late) / len(late)
+        mean = sum(number for _, number in late) / len(late)
+        centred += [(at - mean_at, number - mean) for at, number in late]
+    spread = sum(at * at for at, _ in centred)
+    if not spread:
+        return Slope(0.0, 0.0, 0)
+    rise = sum(at * number for at, number in centred) / spread
+    rest = sum((number - rise * at) ** 2 for at, number in centred)
+    error = math.sqrt(rest / max(1, len(centred) - kept - 1) / spread)
+    return Slope(rise * 3600, error * 3600, len(centred))

@@ -1,0 +1,510 @@
+"""Hours of a whole platform under load, churn and faults: `make soak` (8 h), `SOAK=10m make soak` (short form).
+
+Twenty small services, 100 requests a second, one registration or write a second, a random fault every 30 s. After each
+fault the platform must be right again and every promise is judged over what happened since the one before; memory,
+descriptors, tasks and old workers of our own processes are sampled all along, and their slope is told at the end.
+A request may fail only while a fault that must cost something is open, and only of the service that it hit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import random
+import re
+import sys
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from atoll.cli.numbers import seconds as duration
+from atoll.testing.history import Call, History, Outcome
+from atoll.testing.promises import Breach, acked_is_durable, lease_floor, refused_did_not_happen, revisions_grow
+from tests.fault.checks.slope import Slope, slope
+from tests.fault.drivers.driver_api_watch import deletions, driver_api_watch, service_log
+from tests.fault.drivers.driver_api_writes import driver_api_writes
+from tests.fault.drivers.driver_register import Registrant
+from tests.fault.drivers.http import Answer, Broken, Client
+from tests.fault.drivers.pace import paced
+from tests.fault.drivers.upstream import Upstream, upstreams
+from tests.fault.faults.process import kill, paused
+from tests.fault.platform import Fleet, Parts, own_fleet
+
+SERVICES = 20
+PAIRS = 6
+"""Services of two instances: a fault of one of them must cost nothing."""
+RATE = 100.0
+CONNECTIONS = 10
+FAULT_EVERY = 30.0
+SAMPLE_EVERY = 5.0
+CONVERGE = 45.0
+"""Seconds after a fault until everything must agree; generous, for the machine does the load as well."""
+NOTICED = 2.5
+"""Seconds from a fault's end to the first look: reports are a second old, so right before that means nothing."""
+GUESTS = 10
+GUEST_TTL = 10.0
+OLD_WORKERS = 5
+MEMORY_LIMIT = 1.0
+"""MiB per hour that a process of ours may grow."""
+FAILURES_KEPT = 1000
+KNOBS = {
+    "ATOLL_REGISTRY_TTL": "10",
+    # bounds that take hours to reach would look like growth until then
+    "ATOLL_STORE_HISTORY": "1000",
+    "ATOLL_REGISTRY_HISTORY_LIMIT": "500",
+}
+NUMBERS = re.compile(r"^(atoll_[a-z_]+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+SAMPLED = ("atoll_process_resident_memory_bytes", "atoll_process_open_fds", "atoll_process_tasks")
+
+
+def project() -> str:
+    """The services, each with a route of its own."""
+    names = [f"s{number:02}" for number in range(SERVICES)]
+    lines = ["name: soak", "services:"]
+    for number, name in enumerate(names):
+        lines.append(f"  {name}:\n    command: python service.py\n    healthcheck: {{http: /healthz, interval: 1s}}")
+        if number < PAIRS:
+            lines.append("    replicas: 2")
+    lines += ["gateway:", "  routes:"]
+    lines += [f"    - {{name: {name}, match: {{path_prefix: /{name}}}, service: {name}}}" for name in names]
+    return "\n".join(lines) + "\n"
+
+
+class Tail(History):
+    """A history that keeps only what was not answered in memory, and nothing on disk: hours of it fit."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull))
+        self.answered = 0
+        self.slowest = 0.0
+        self.left_out = 0
+
+    def append(self, call: Call) -> None:
+        """Count it; keep it if it failed."""
+        if call.outcome is Outcome.OK:
+            self.answered += 1
+            self.slowest = max(self.slowest, call.end - call.start)
+        elif len(self.calls) < FAILURES_KEPT:
+            self.calls.append(call)
+        else:
+            self.left_out += 1
+
+
+@dataclass
+class Excuse:
+    """A time in which requests of `service` (empty: of any) may fail."""
+
+    service: str
+    began: float
+    ended: float = float("inf")
+
+    def covers(self, call: Call) -> bool:
+        """Whether a failed request is one of those."""
+        mine = not self.service or call.arguments["path"].startswith(f"/{self.service}")
+        return mine and call.start <= self.ended and call.end >= self.began
+
+
+@dataclass
+class Soak:
+    """One run."""
+
+    fleet: Fleet
+    seconds: float
+    seed: int
+    rng: random.Random = field(init=False)
+    requests: Tail = field(default_factory=Tail)
+    facts: History = field(default_factory=lambda: History(Path(os.devnull)))
+    """Writes, registrations and watches since the last judgement."""
+    excuses: list[Excuse] = field(default_factory=list)
+    broken: list[Breach] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    took: list[float] = field(default_factory=list)
+    """Seconds from the end of each fault until everything agreed."""
+    excused: int = 0
+    samples: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    old_workers: int = 0
+    scrapes: int = 0
+    judged: int = 0
+    """Revision up to which the log was compared with what was acknowledged."""
+    churning: asyncio.Event = field(default_factory=asyncio.Event)
+    at_rest: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.churning.set()
+
+    # Load and churn
+
+    async def load(self, number: int) -> None:
+        """One connection's share of the requests, over all services."""
+        rng = random.Random(self.seed + number)
+        with Client(self.fleet.place) as client:
+            async for _ in paced(RATE / CONNECTIONS, calls=1 << 40, seconds=self.seconds + 3600):
+                if self.stop.is_set():
+                    return
+                path = f"/s{rng.randrange(SERVICES):02}/x"
+                with self.requests.call(f"load-{number}", "request", path=path) as call:
+                    try:
+                        answer = await client.ask("GET", path)
+                    except Broken as broken:
+                        call.lost(broken.how)
+                        continue
+                    if answer.status == 200:
+                        call.answered()
+                    else:
+                        call.refused(_why(answer))
+
+    async def churn(self, places: list[Upstream]) -> None:
+        """One write or registration a second, and renewals of those who are registered."""
+        api, token = self.fleet.settings.socket, self.fleet.platform.token
+        here: dict[int, tuple[Registrant, float]] = {}
+        number = 0
+        with Client(api, headers={"Authorization": f"Bearer {token}"}) as client:
+            while not self.stop.is_set():
+                self.at_rest.clear()
+                for registrant, due in list(here.values()):
+                    if time.monotonic() >= due:
+                        wait = await registrant.renew(client, self.facts)
+                        here[int(registrant.instance[2:])] = registrant, time.monotonic() + wait
+                if self.churning.is_set():
+                    number += 1
+                    which = self.rng.randrange(GUESTS)
+                    if number % 2:
+                        await driver_api_writes(
+                            self.facts, api, token, f"w{number}", rng=self.rng, services=1, calls=1, seconds=30
+                        )
+                        await client_delete(client, f"/api/v1/services/w{number - 8}-0")
+                    elif which in here:
+                        await here.pop(which)[0].leave(client, self.facts)
+                    else:
+                        made = Registrant("guests", f"g-{which}", places[which].port, ttl=GUEST_TTL)
+                        here[which] = made, time.monotonic() + await made.renew(client, self.facts)
+                else:
+                    self.at_rest.set()
+                await asyncio.sleep(1.0 if self.churning.is_set() else 0.1)
+
+    # Sampling
+
+    async def sample(self) -> None:
+        """Our own numbers every few seconds, by life of their process."""
+        while not self.stop.is_set():
+            with contextlib.suppress(OSError, ValueError, AssertionError, http.client.HTTPException):
+                before = await asyncio.to_thread(self.fleet.parts)
+                text = await asyncio.to_thread(self._scrape)
+                after = await asyncio.to_thread(self.fleet.parts)
+                if (before.control_plane, before.master, before.workers) == (
+                    after.control_plane,
+                    after.master,
+                    after.workers,
+                ):
+                    self._take(text, after)
+            await asyncio.sleep(SAMPLE_EVERY)
+
+    def _scrape(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.fleet.platform.api_port, timeout=3)
+        try:
+            connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {self.fleet.platform.token}"})
+            answer = connection.getresponse()
+            content = answer.read().decode()
+            assert answer.status == 200, content
+            return content
+        finally:
+            connection.close()
+
+    def _take(self, text: str, parts: Parts) -> None:
+        now = time.monotonic()
+        pids = {"control-plane": parts.control_plane, "node": parts.node, "gateway": parts.master}
+        self.scrapes += 1
+        for name, labels, number in NUMBERS.findall(text):
+            if name == "atoll_gateway_old_workers":
+                self.old_workers = max(self.old_workers, int(float(number)))
+            if name in SAMPLED:
+                process = re.findall(r'process="([^"]*)"', labels)[0]
+                workers = sorted(parts.workers) if process == "gateway" else ""
+                life = f"{pids[process]} {workers}"  # another worker is another life
+                self.samples[name][process, life].append((now, float(number)))
+
+    # Faults
+
+    async def fault(self) -> str:
+        """One random fault, from its beginning to its end; what it may cost is excused."""
+        name = self.rng.choice(sorted(FAULTS))
+        await FAULTS[name](self)
+        self.faults[name] += 1
+        return name
+
+    @asynccontextmanager
+    async def costs(self, service: str = "") -> AsyncIterator[None]:
+        """Requests of a service may fail from now until everything agrees again after the block."""
+        excuse = Excuse(service, time.monotonic())
+        self.excuses.append(excuse)
+        yield
+
+    def pair(self) -> str:
+        """A service of two instances."""
+        return f"s{self.rng.randrange(PAIRS):02}"
+
+    def single(self) -> str:
+        """A service of one."""
+        return f"s{self.rng.randrange(PAIRS, SERVICES):02}"
+
+    async def do(self, method: str, path: str, body: Any = None) -> Any:
+        """A call of the API that must succeed."""
+        return await asyncio.to_thread(self.fleet.platform.done, method, path, body)
+
+    # Judgement
+
+    async def judge(self, name: str) -> None:
+        """After a fault: right again in time, and every promise held since the last judgement."""
+        await asyncio.sleep(NOTICED)
+        self.churning.clear()
+        await self.at_rest.wait()
+        try:
+            self.took.append(await self.fleet.converged(within=CONVERGE))
+        except AssertionError as error:
+            self.broken.append(Breach("converges", f"after {name}: {error}"))
+        now = time.monotonic()
+        for excuse in self.excuses:
+            excuse.ended = min(excuse.ended, now)
+        failed, self.requests.calls = self.requests.calls, []
+        bad = [call for call in failed if not any(excuse.covers(call) for excuse in self.excuses)]
+        self.excused += len(failed) - len(bad)
+        self.broken += [
+            Breach("no-request-failed", f"during {name}: {call.arguments['path']} at {call.start:.2f}: {call.error}")
+            for call in bad
+        ]
+        self.excuses = [excuse for excuse in self.excuses if excuse.ended > now - 60]
+        await self._judge_facts(name)
+        self.churning.set()
+
+    async def _judge_facts(self, name: str) -> None:
+        calls, self.facts.calls = list(self.facts.calls), []
+        status = await self.do("GET", "/status")
+        log = await service_log(self.fleet.settings.socket, self.fleet.platform.token, start=self.judged + 1)
+        writes = [call for call in calls if call.revision is None or call.revision > self.judged]
+        found = [
+            *acked_is_durable(writes, log, compacted=self.judged),
+            *refused_did_not_happen(calls, log),
+            *revisions_grow(calls),
+            *lease_floor(calls, deletions(calls)),
+        ]
+        if status["revision"] < self.judged:
+            found.append(Breach("revisions-grow", f"{status['revision']} after {self.judged}"))
+        if status["expired"]:
+            found.append(Breach("nobody-expires", f"{status['expired']} instances expired though all were renewed"))
+        if self.old_workers > OLD_WORKERS:
+            found.append(Breach("old-workers-bounded", f"{self.old_workers} old workers"))
+        self.broken += [Breach(breach.promise, f"during {name}: {breach.detail}") for breach in found]
+        self.judged = status["revision"]
+
+    # The whole
+
+    async def run(self) -> None:
+        """Until the time is over."""
+        until = time.monotonic() + self.seconds
+        self.judged = (await self.do("GET", "/status"))["revision"]
+        async with upstreams(*(f"g-{number}" for number in range(GUESTS))) as places, asyncio.TaskGroup() as group:
+            for number in range(CONNECTIONS):
+                group.create_task(self.load(number))
+            group.create_task(self.churn(places))
+            group.create_task(self.sample())
+            group.create_task(
+                driver_api_watch(
+                    self.facts,
+                    self.fleet.settings.socket,
+                    self.fleet.platform.token,
+                    "watcher",
+                    prefix="instances/",
+                    start=self.judged + 1,
+                    stop=self.stop,
+                )
+            )
+            while time.monotonic() < until:
+                began, broken = time.monotonic(), len(self.broken)
+                try:
+                    name = await self.fault()
+                except (OSError, AssertionError, LookupError) as error:
+                    name = "a fault that could not be made"
+                    self.broken.append(Breach("answers", f"{type(error).__name__}: {error}"[:500]))
+                await self.judge(name)
+                say(f"{name}: right after {self.took[-1] if self.took else 0:.1f} s, {self.requests.answered} answered")
+                for breach in self.broken[broken:][:5]:
+                    say(f"  BROKEN {breach.promise}: {breach.detail}"[:600])
+                await asyncio.sleep(max(0.0, min(FAULT_EVERY - (time.monotonic() - began), until - time.monotonic())))
+            await self.judge("the end")
+            self.stop.set()
+
+    def slopes(self) -> dict[str, Slope]:
+        """Of every sampled number of every process; memory in MiB."""
+        found = {}
+        for name, series in self.samples.items():
+            scale = 1 << 20 if name.endswith("_bytes") else 1
+            for process in sorted({process for process, _ in series}):
+                lives = {
+                    life: [(at, number / scale) for at, number in points]
+                    for (whose, life), points in series.items()
+                    if whose == process
+                }
+                found[f"{name} {process}"] = slope(lives)
+        return found
+
+
+async def kill_one_of_two(soak: Soak) -> None:
+    pids = await asyncio.to_thread(soak.fleet.platform.pids, soak.pair())
+    kill(soak.rng.choice(sorted(pids.values())))
+
+
+async def kill_a_single_instance(soak: Soak) -> None:
+    service = soak.single()
+    pids = await asyncio.to_thread(soak.fleet.platform.pids, service)
+    async with soak.costs(service):
+        kill(soak.rng.choice(sorted(pids.values())))
+
+
+async def kill_the_control_plane(soak: Soak) -> None:
+    kill(_there((await asyncio.to_thread(soak.fleet.parts)).control_plane))
+
+
+async def kill_an_haproxy_worker(soak: Soak) -> None:
+    workers = sorted((await asyncio.to_thread(soak.fleet.parts)).workers)
+    async with soak.costs():
+        kill(soak.rng.choice(workers))
+        await soak.fleet.serves()
+
+
+async def pause_an_instance(soak: Soak) -> None:
+    service = soak.rng.choice([soak.pair(), soak.single()])
+    pids = await asyncio.to_thread(soak.fleet.platform.pids, service)
+    async with soak.costs(service):
+        with paused(soak.rng.choice(sorted(pids.values()))):
+            await asyncio.sleep(soak.rng.uniform(2, 8))
+
+
+async def pause_the_control_plane(soak: Soak) -> None:
+    with paused(_there((await asyncio.to_thread(soak.fleet.parts)).control_plane)):
+        await asyncio.sleep(soak.rng.uniform(2, 12))
+
+
+async def scale_up_and_down(soak: Soak) -> None:
+    service = soak.pair()
+    await soak.do("POST", f"/services/{service}/scale", {"replicas": 3})
+    await asyncio.sleep(soak.rng.uniform(0.5, 5))
+    await soak.do("POST", f"/services/{service}/scale", {"replicas": 2})
+
+
+async def restart_rolling(soak: Soak) -> None:
+    await soak.do("POST", f"/services/{soak.pair()}/restart", {"rolling": True})
+    await asyncio.sleep(3)
+
+
+async def change_routes(soak: Soak) -> None:
+    for number in range(5):
+        name = f"soak-{number}"
+        body = {"name": name, "match": {"path": f"/{name}"}, "shares": [{"service": soak.pair()}]}
+        if number == 4:
+            body["match"] = {"path": f"/{name}", "headers": {f"x-soak-{soak.rng.randrange(3)}": "1"}}
+        await soak.do("PUT", f"/routes/{name}", body)
+    await asyncio.sleep(soak.rng.uniform(0, 3))
+    for number in range(5):
+        await soak.do("DELETE", f"/routes/soak-{number}")
+
+
+FAULTS = {
+    made.__name__.replace("_", " "): made
+    for made in (
+        kill_one_of_two,
+        kill_a_single_instance,
+        kill_the_control_plane,
+        kill_an_haproxy_worker,
+        pause_an_instance,
+        pause_the_control_plane,
+        scale_up_and_down,
+        restart_rolling,
+        change_routes,
+    )
+}
+
+
+async def client_delete(client: Client, path: str) -> None:
+    """Remove what an earlier write made, if it is still there and somebody answers."""
+    with contextlib.suppress(Broken):
+        await client.ask("DELETE", path)
+
+
+def _there(pid: int | None) -> int:
+    if pid is None:
+        raise LookupError("it does not run")
+    return pid
+
+
+def _why(answer: Answer) -> str:
+    return f"status {answer.status}: {answer.body[:120]!r}"
+
+
+def say(text: str) -> None:
+    """One line, at once, with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def verdict(soak: Soak) -> dict[str, Any]:
+    """The figures."""
+    slopes = soak.slopes()
+    grows = [
+        f"{name}: {one.per_hour:+.2f} ± {one.error:.2f} per hour"
+        for name, one in slopes.items()
+        if one.verdict(MEMORY_LIMIT) == "grows"
+    ]
+    return {
+        "seed": soak.seed,
+        "seconds": soak.seconds,
+        "requests": soak.requests.answered,
+        "failed but excused": soak.excused,
+        "left out": soak.requests.left_out,
+        "slowest answer": round(soak.requests.slowest, 3),
+        "faults": dict(soak.faults),
+        "right again after, most": round(max(soak.took, default=0.0), 2),
+        "old workers, most": soak.old_workers,
+        "samples": soak.scrapes,
+        "slopes per hour": {
+            name: f"{one.per_hour:+.3f} ± {one.error:.3f} ({one.points} points): {one.verdict(MEMORY_LIMIT)}"
+            for name, one in slopes.items()
+        },
+        "grows": grows,
+        "broken": [f"{breach.promise}: {breach.detail}" for breach in soak.broken],
+    }
+
+
+def main() -> int:
+    """0: every promise held and nothing grew."""
+    seconds = duration(os.environ.get("SOAK", "8h"), name="SOAK")
+    seed = int(os.environ.get("ATOLL_FAULT_SEED") or random.SystemRandom().randrange(1 << 32))
+    say(f"soaking for {seconds:g} s; again with ATOLL_FAULT_SEED={seed}")
+    with own_fleet(project(), **KNOBS) as fleet:
+        soak = Soak(fleet, seconds, seed)
+        try:
+            asyncio.run(soak.run())
+        except Exception:  # noqa: BLE001 -- what was measured until then is worth telling
+            soak.broken.append(Breach("soak", traceback.format_exc()))
+        found = verdict(soak)
+    kept = Path(".fault")
+    kept.mkdir(exist_ok=True)
+    (kept / f"soak-{seed}.json").write_text(json.dumps(found, indent=1))
+    print(json.dumps(found, indent=1))
+    bad = bool(found["broken"] or found["grows"])
+    say("NOT GOOD" if bad else "every promise held, nothing grows")
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
