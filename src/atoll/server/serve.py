@@ -12,6 +12,7 @@ import functools
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ GRACE = 3.0
 """Seconds that requests in progress may take once the process is asked to end."""
 KEEP_ALIVE = 75
 """Seconds an idle connection is kept; longer than a renewal interval, so that renewing reuses its connection."""
+SWITCH = 0.0005
+"""Seconds after which a busy event loop lets the store's writer thread run. With Python's usual 5 ms, 50 writers on a
+loaded machine committed 1,670/s at p99 367 ms; with this 3,730/s at p99 128 ms (same run)."""
 log = Log("server")
 
 
@@ -65,6 +69,7 @@ def run(settings: Settings) -> None:
     Raises:
         AlreadyRunning, PortTaken, TokenUnsafe, StorageIncompatible, StorageFailed: it cannot start, or go on.
     """
+    sys.setswitchinterval(SWITCH)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_told(settings))
 
