@@ -39,6 +39,8 @@ from atoll.settings import Settings
 
 STATS_EVERY = 1.0
 """Seconds between two looks at the servers' health and sessions."""
+LONGEST_PAUSE = 0.05
+"""Seconds changes are gathered at most, when a round took long."""
 STOP_GRACE = 2.0
 """Seconds requests in flight get when the gateway is stopped on purpose; the services have stopped before."""
 
@@ -279,12 +281,15 @@ class Driver:
         """Round after round, the first change at once and the following ones together."""
         while not self._stopped:
             news = await reconciler.wait()
+            began = self._clock.now()
             async with self._acting:
                 if master.runs and not self._stopped and await reconciler.round() is Health.HUNG:
                     self._log.error("HAProxy hangs; replacing it")
                     await master.kill()
-            # after a look nothing is gathered: the next change is a first one again
-            await self._clock.sleep(self.settings.gateway.debounce if news or not master.runs else 0.0)
+            # after a look nothing is gathered: the next change is a first one again; a round that is expensive (among
+            # thousands of services) is followed by a pause as long, so that a flood leaves half of the time to others
+            pause = max(self.settings.gateway.debounce, min(self._clock.now() - began, LONGEST_PAUSE))
+            await self._clock.sleep(pause if news or not master.runs else 0.0)
 
     async def _watch(self, master: Master, traffic: Traffic) -> None:
         while True:
