@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,14 @@ def shop() -> Iterator[Platform]:
         SHOP, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("data", ".atoll", "__pycache__", "*.pyc")
     )
     with closing(Platform(folder, SHOP_DATA=str(folder / "data"))) as platform:
+        platform.up()
+        yield platform
+
+
+@contextmanager
+def running(project: str) -> Iterator[Platform]:
+    """A platform that several tests share; each makes sure that it is as it needs it."""
+    with closing(Platform.of(project)) as platform:
         platform.up()
         yield platform
 

@@ -31,7 +31,7 @@ class Speaker(asyncio.Protocol):
             return
         for event in events:
             if isinstance(event, RequestReceived):
-                self.asked[event.stream_id] = (dict(event.headers), 0)
+                self.asked[event.stream_id] = ({str(name): str(value) for name, value in event.headers}, 0)
             elif isinstance(event, DataReceived):
                 headers, received = self.asked[event.stream_id]
                 self.asked[event.stream_id] = (headers, received + len(event.data))

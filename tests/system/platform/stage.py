@@ -223,8 +223,8 @@ class Platform:
         return answer.json
 
     def node(self) -> Any:
-        """The node's last report."""
-        return self.done("GET", "/nodes")["nodes"][0]["report"]
+        """The node's last report; a control plane that just began has none for a moment."""
+        return until(lambda: self.done("GET", "/nodes")["nodes"], "the node reports", within=5)[0]["report"]
 
     def gateway(self) -> dict[str, Any]:
         """The gateway's part of it, with the fields that have their default."""
@@ -270,12 +270,13 @@ class Platform:
     # The end
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that runs for this folder."""
+        """Everything that runs for this folder (a zombie has no environment any more)."""
+        mark = f"{MARK}={self.folder}\0".encode()
         found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == str(self.folder):
-                    found.append(process)
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, psutil.Error):
+                if entry.name.isdecimal() and mark in (entry / "environ").read_bytes():
+                    found.append(psutil.Process(int(entry.name)))
         return found
 
     def look(self) -> None:

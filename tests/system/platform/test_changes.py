@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests.system.platform.conftest import Maker
+from tests.system.platform.conftest import running
 from tests.system.platform.load import Load
 from tests.system.platform.stage import Platform, ask, until
 
@@ -25,11 +26,20 @@ SLOW = "/x?ms=30"
 """At 500 a second some fifteen requests are in flight whenever an instance has to go."""
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Platform]:
+    with running(PROJECT) as platform:
+        yield platform
+
+
 @pytest.fixture
-def loaded(platform: Maker) -> Platform:
-    made = platform(PROJECT)
-    made.up()
-    return made
+def loaded(shared: Platform) -> Platform:
+    """Four of `web`, all routed, and no reload so far."""
+    assert shared("scale", "web=4").code == 0
+    assert shared("wait", "--timeout", "20s").code == 0
+    until(lambda: len(shared.pids("web")) == 4 and shared.settled(), "four of them")
+    assert shared.gateway()["reloads"] == 0
+    return shared
 
 
 def test_scaling_down_to_one_under_load_fails_no_request(loaded: Platform) -> None:

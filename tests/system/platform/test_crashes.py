@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from tests.system.platform.conftest import Maker
+from tests.system.platform.conftest import Maker, running
 from tests.system.platform.load import Load
 from tests.system.platform.stage import ATOLL, Platform, alive, ask, until
 
@@ -27,11 +28,19 @@ gateway:
 SLOW = "/x?ms=20"
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Platform]:
+    with running(PROJECT) as platform:
+        yield platform
+
+
 @pytest.fixture
-def fragile(platform: Maker) -> Platform:
-    made = platform(PROJECT)
-    made.up()
-    return made
+def fragile(shared: Platform) -> Platform:
+    """Two of `web`, both routed."""
+    assert shared("scale", "web=2").code == 0
+    assert shared("wait", "--timeout", "20s").code == 0
+    until(lambda: len(shared.pids("web")) == 2 and shared.settled(), "two of them")
+    return shared
 
 
 def control_plane(platform: Platform) -> int:
@@ -44,7 +53,7 @@ def registered(platform: Platform) -> dict[str, float]:
 
 
 def test_an_instance_that_is_killed_is_replaced_and_no_get_fails(fragile: Platform) -> None:
-    victim = fragile.pids("web")["web-1"]
+    victim, restarts = fragile.pids("web")["web-1"], fragile.children("web")["web-1"].get("restarts", 0)
     with Load(fragile.gateway_port, SLOW, only_get=True) as load:
         load.more(200)
         os.kill(victim, signal.SIGKILL)
@@ -53,8 +62,7 @@ def test_an_instance_that_is_killed_is_replaced_and_no_get_fails(fragile: Platfo
         until(lambda: load.instances["web-1"] > before, "it answers again")
         load.more(200)
     assert load.failed == [], load.told
-    child = fragile.children("web")["web-1"]
-    assert child["restarts"] == 1
+    assert fragile.children("web")["web-1"]["restarts"] == restarts + 1
     assert until(lambda: fragile("wait", "web", "--timeout", "10s").code == 0, "it passes")
     verbs = [record["verb"] for record in fragile.done("GET", "/services/web/history")["records"]]
     assert verbs.count("registered") >= 2, verbs

@@ -71,7 +71,8 @@ def test_apply_touches_only_what_changed(platform: Maker) -> None:
         load.more(200)
     assert load.failed == [], load.told
     assert made.pids("web") == before["web"], "what did not change was not touched"
-    assert until(lambda: (a := made.get("/api/x")).status == 200 and a, "api is routed").json["path"] == "/x"
+    until(lambda: made.get("/api/x").status == 200, "api is routed")
+    assert made.get("/api/x").json["path"] == "/x"
     assert made.get("/new").instance == "new-1"
     assert made.get("/old").instance.startswith("web-"), "its route is gone: the next shorter one takes it"
     assert made.api("GET", "/services/old").status == 404
@@ -106,6 +107,9 @@ def test_what_was_scaled_and_stopped_by_hand_survives_apply_and_a_new_start(plat
     made.edit("replicas: 2", "replicas: 1")
     assert made("apply").code == 0
     until(lambda: len(made.pids("web")) == 1, "the file's own number changed, so it counts")
+    assert made("down").code == 0
+    made.up()
+    assert len(made.pids("web")) == 1
 
 
 def test_a_backup_of_the_running_platform_is_the_same_platform_elsewhere(platform: Maker) -> None:

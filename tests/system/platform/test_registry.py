@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.system.platform.conftest import running
 from tests.system.platform.stage import Platform, ask, until
 
 pytestmark = pytest.mark.timeout(60)
@@ -38,12 +39,8 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def open_platform() -> Iterator[Platform]:
-    platform = Platform.of(PROJECT)
-    try:
-        platform.up()
+    with running(PROJECT) as platform:
         yield platform
-    finally:
-        platform.close()
 
 
 @pytest.mark.parametrize(

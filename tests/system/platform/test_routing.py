@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.system.platform.stage import Platform, ask, until
+from tests.system.platform.stage import Platform, ask, closing, until
 
 pytestmark = pytest.mark.timeout(60)
 PROJECT = """
@@ -72,13 +72,10 @@ REQUESTS: list[tuple[str, str, dict[str, str]]] = [
 
 @pytest.fixture(scope="module")
 def crossing() -> Iterator[Platform]:
-    platform = Platform.of(PROJECT)
-    shutil.copy(Path(__file__).with_name("h2c_service.py"), platform.folder)
-    try:
+    with closing(Platform.of(PROJECT)) as platform:
+        shutil.copy(Path(__file__).with_name("h2c_service.py"), platform.folder)
         platform.up_without("absent")
         yield platform
-    finally:
-        platform.close()
 
 
 def sent(crossing: Platform, method: str, url: str, headers: dict[str, str]) -> Any:
