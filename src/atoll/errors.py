@@ -181,6 +181,12 @@ class TooLarge(AtollError):
     code, status, title = "too-large", 413, "Too large"
 
 
+class HeadersTooLarge(AtollError):
+    """The request line and headers are over their stated limits."""
+
+    code, status, title = "headers-too-large", 431, "Headers too large"
+
+
 class Overloaded(AtollError):
     """A stated limit of work in progress is reached; `retry_after` seconds later may go better."""
 

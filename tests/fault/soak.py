@@ -35,8 +35,8 @@ from tests.fault.drivers.driver_register import Registrant
 from tests.fault.drivers.http import Answer, Broken, Client
 from tests.fault.drivers.pace import paced
 from tests.fault.drivers.upstream import Upstream, upstreams
-from tests.fault.faults.process import kill, paused
 from tests.fault.platform import Fleet, Parts, own_fleet
+from tests.fault.soak_faults import FAULTS
 
 SERVICES = 20
 PAIRS = 6
@@ -360,92 +360,10 @@ class Soak:
         return found
 
 
-async def kill_one_of_two(soak: Soak) -> None:
-    pids = await asyncio.to_thread(soak.fleet.platform.pids, soak.pair())
-    kill(soak.rng.choice(sorted(pids.values())))
-
-
-async def kill_a_single_instance(soak: Soak) -> None:
-    service = soak.single()
-    pids = await asyncio.to_thread(soak.fleet.platform.pids, service)
-    async with soak.costs(service):
-        kill(soak.rng.choice(sorted(pids.values())))
-
-
-async def kill_the_control_plane(soak: Soak) -> None:
-    kill(_there((await asyncio.to_thread(soak.fleet.parts)).control_plane))
-
-
-async def kill_an_haproxy_worker(soak: Soak) -> None:
-    workers = sorted((await asyncio.to_thread(soak.fleet.parts)).workers)
-    async with soak.costs():
-        kill(soak.rng.choice(workers))
-        await soak.fleet.serves()
-
-
-async def pause_an_instance(soak: Soak) -> None:
-    service = soak.rng.choice([soak.pair(), soak.single()])
-    pids = await asyncio.to_thread(soak.fleet.platform.pids, service)
-    async with soak.costs(service):
-        with paused(soak.rng.choice(sorted(pids.values()))):
-            await asyncio.sleep(soak.rng.uniform(2, 8))
-
-
-async def pause_the_control_plane(soak: Soak) -> None:
-    with paused(_there((await asyncio.to_thread(soak.fleet.parts)).control_plane)):
-        await asyncio.sleep(soak.rng.uniform(2, 12))
-
-
-async def scale_up_and_down(soak: Soak) -> None:
-    service = soak.pair()
-    await soak.do("POST", f"/services/{service}/scale", {"replicas": 3})
-    await asyncio.sleep(soak.rng.uniform(0.5, 5))
-    await soak.do("POST", f"/services/{service}/scale", {"replicas": 2})
-
-
-async def restart_rolling(soak: Soak) -> None:
-    await soak.do("POST", f"/services/{soak.pair()}/restart", {"rolling": True})
-    await asyncio.sleep(3)
-
-
-async def change_routes(soak: Soak) -> None:
-    for number in range(5):
-        name = f"soak-{number}"
-        body = {"name": name, "match": {"path": f"/{name}"}, "shares": [{"service": soak.pair()}]}
-        if number == 4:
-            body["match"] = {"path": f"/{name}", "headers": {f"x-soak-{soak.rng.randrange(3)}": "1"}}
-        await soak.do("PUT", f"/routes/{name}", body)
-    await asyncio.sleep(soak.rng.uniform(0, 3))
-    for number in range(5):
-        await soak.do("DELETE", f"/routes/soak-{number}")
-
-
-FAULTS = {
-    made.__name__.replace("_", " "): made
-    for made in (
-        kill_one_of_two,
-        kill_a_single_instance,
-        kill_the_control_plane,
-        kill_an_haproxy_worker,
-        pause_an_instance,
-        pause_the_control_plane,
-        scale_up_and_down,
-        restart_rolling,
-        change_routes,
-    )
-}
-
-
 async def client_delete(client: Client, path: str) -> None:
     """Remove what an earlier write made, if it is still there and somebody answers."""
     with contextlib.suppress(Broken):
         await client.ask("DELETE", path)
-
-
-def _there(pid: int | None) -> int:
-    if pid is None:
-        raise LookupError("it does not run")
-    return pid
 
 
 def _why(answer: Answer) -> str:

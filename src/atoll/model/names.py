@@ -44,6 +44,13 @@ _HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _HEADER_VALUE = re.compile(r"[A-Za-z0-9._~:/+=@,-]{1,127}")
 _PATH = re.compile(r"/|(?:/[A-Za-z0-9._~!&()*+,=:@-]+)+/?")
 _KEY = re.compile(r"[A-Za-z0-9._+~:@-]+(?:/[A-Za-z0-9._+~:@-]+)*")
+PATTERNS = {
+    "service": _SERVICE.pattern,
+    "instance": _INSTANCE.pattern,
+    "route": _ROUTE.pattern,
+    "node": _LABEL,
+}
+"""The grammars of names in paths, for documents."""
 PATH_LIMIT = 256
 KEY_LIMIT = 512
 

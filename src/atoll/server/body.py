@@ -40,6 +40,10 @@ async def read(request: Request, *, limit: int, seconds: float = BODY_SECONDS) -
         raise BadRequest("compressed bodies are not taken", hint="send the JSON as it is")
     said = request.headers.get("content-length", "")
     too_large = said.isdigit() and int(said[:20]) > limit
+    if too_large and "expect" in request.headers:
+        raise TooLarge(
+            f"the body is over {limit} bytes", hint="send less at a time", limit=limit
+        )  # nothing was sent yet
     pieces: list[bytes] = []
     size = 0
     try:

@@ -89,14 +89,14 @@ def whole(request: Request, name: str, default: int | None, *, least: int, most:
 
 
 def seconds(request: Request, name: str, default: float, *, most: float) -> float:
-    """A duration of the query string, in seconds from 0 to `most`; more is cut to `most`.
+    """A duration of the query string, in seconds from 0 to `most`; more is cut to `most`, and so is `default`.
 
     Raises:
         InvalidValue: it is no number, or negative.
     """
     said = request.query_params.get(name)
     if said is None:
-        return default
+        return min(default, most)
     value = _number(said)
     if value is None or value < 0:
         raise InvalidValue(

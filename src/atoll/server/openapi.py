@@ -22,6 +22,7 @@ from atoll.errors import (
     Unauthorized,
 )
 from atoll.model.answers import Problem
+from atoll.model.names import PATTERNS
 from atoll.server.control import Control
 from atoll.server.endpoint import Endpoint
 from atoll.server.exchange import REVISION_HEADER
@@ -59,7 +60,12 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 def _operation(one: Endpoint, schemas: dict[type, dict[str, Any]]) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^(?:{PATTERNS[name]})$"},
+        }
         for name in PARAMETER.findall(one.path)
     ]
     for query in one.query:

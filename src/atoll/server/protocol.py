@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from atoll.errors import AtollError, BadRequest
+from atoll.errors import AtollError, BadRequest, HeadersTooLarge
 from atoll.server.watch import ABORT
 
 HEADER_SECONDS = 10.0
@@ -32,6 +32,8 @@ class Protocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._size = 0
         self._whole = True
+        self._why: AtollError | None = None
+        """What the parser was stopped for."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A peer is there; it has `HEADER_SECONDS` to say what it wants."""
@@ -61,7 +63,7 @@ class Protocol(HttpToolsProtocol):
         """One header."""
         self._count(len(name) + len(value))
         if len(self.headers) >= HEADER_COUNT:
-            raise ValueError("too many headers")
+            self._too_large(f"there are more than {HEADER_COUNT} headers", limit=HEADER_COUNT)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -88,20 +90,26 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, or has too many headers; then hang up."""
-        error = BadRequest(msg, hint=f"at most {HEADER_COUNT} headers and {HEADER_BYTES} bytes of them")
+        error = self._why or BadRequest(msg, hint="send HTTP/1.1")
         self._refused(error)
         content = msgspec.json.encode(error.problem())
         head = (
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n"
+            f"HTTP/1.1 {error.status} {error.title}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
         )
-        self.transport.write(head % len(content) + content)
+        self.transport.write(head.encode("ascii") + content)
         self.transport.close()
 
     def _count(self, size: int) -> None:
         self._size += size
         if self._size > HEADER_BYTES:
-            raise ValueError("headers too large")
+            self._too_large(f"request line and headers are over {HEADER_BYTES} bytes", limit=HEADER_BYTES)
+
+    def _too_large(self, detail: str, *, limit: int) -> NoReturn:
+        """Stop the parser; `send_400_response` is called with what it makes of that."""
+        hint = f"at most {HEADER_COUNT} headers and {HEADER_BYTES} bytes of them"
+        self._why = HeadersTooLarge(detail, hint=hint, limit=limit)
+        raise ValueError(detail)
 
     def _hurry(self) -> None:
         self._relax()
