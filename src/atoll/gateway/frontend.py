@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from atoll.gateway import problem
 from atoll.gateway.config import NOBODY, ROUTES, SERVICES, GatewayConfig, map_path
-from atoll.gateway.maps import ANY, REFUSED, HeaderNames, set_name
+from atoll.gateway.maps import ANY, HOSTS, REFUSED, HeaderNames, set_name
 from atoll.gateway.problem import refusal
 from atoll.gateway.quote import line, quote, section
 from atoll.model import names
@@ -79,9 +79,10 @@ _SETTLED = "{ var(txn.at) -m end | r t }"
 
 _SHORT_WAY = f"""\
   acl led var(txn.at) -m found
+  acl hosts str({HOSTS}),map_str({_ROUTES}) -m found
   acl odd path -m sub % // /. {quote(chr(92))}
-  http-request set-var(txn.at) {_LOOKS[0]}
-  http-request set-var(txn.at) {_LOOKS[1]} if !led
+  http-request set-var(txn.at) {_LOOKS[0]} if hosts
+  http-request set-var(txn.at) {_LOOKS[1]} if !led hosts
   http-request set-var(txn.at) {_LOOKS[2]} if !led
   http-request allow if {_SETTLED} !odd {{ path_beg / }}
 """

@@ -8,6 +8,8 @@ not be in a request's host, which is looked up in lower case and refused with a 
     path. `<domain>ANY` stands for the host `*.<domain>`, and `ANY` for any host; they are asked in this order, as
     long as none has given a route. Under each of them, shorter prefixes are compiled into the longer ones, so one
     look also finds what a request falls through to.
+`HOSTS`
+    is there when any route names a host; without it only `ANY` is asked, which saves two lookups of three.
 `<METHOD>~<node>`, `ANY~<node>`
     where methods or headers matter a path leads to a node. This is the best route there that names no header, for a
     method that somebody names and for all others.
@@ -38,6 +40,8 @@ NOWHERE = 2_000_000
 """Rank of the verdict "no route" (404)."""
 ANY = "ANY"
 """Any host, any method."""
+HOSTS = "HOSTS"
+"""The key that says that some route names a host."""
 
 HeaderNames = tuple[str, ...]
 
@@ -60,7 +64,7 @@ def compile_routes(routes: Iterable[Route], goals: Goals) -> Entries:
     for route in ordered:
         for host in route.match.hosts or (ANY,):
             tables.setdefault(host_key(host), []).append(route)
-    entries: list[tuple[str, str]] = []
+    entries: list[tuple[str, str]] = [(HOSTS, "1")] if tables.keys() - {ANY} else []
     numbers = iter(range(1, 1 << 30))
     for host in sorted(tables):
         entries += _table(host, tables[host], goals, numbers)
