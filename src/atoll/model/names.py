@@ -48,7 +48,7 @@ PATTERNS = {
     "service": _SERVICE.pattern,
     "instance": _INSTANCE.pattern,
     "route": _ROUTE.pattern,
-    "node": _LABEL,
+    "node": _ROUTE.pattern,
 }
 """The grammars of names in paths, for documents."""
 PATH_LIMIT = 256
