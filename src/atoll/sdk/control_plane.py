@@ -1,7 +1,7 @@
 """The control plane that the environment names, reached when first needed.
 
 Promises: nothing is read or opened before the first call; a token that is not there yet, or was replaced, is looked for
-again at the next call. Refuses to repeat anything: whoever calls decides that. One user, one event loop.
+again at the next call; every failure is an AtollError. Refuses to repeat anything: whoever calls decides that. One user, one event loop.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from atoll.errors import AtollError, Unauthorized
+from atoll.errors import AtollError, Unauthorized, Unreachable
 from atoll.kit.clock import Clock
+from atoll.kit.logs import Log
 from atoll.model.answers import FactChange, FactPage, Registered, Written
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.registration import Registration
@@ -24,6 +25,7 @@ ANSWER_LIMIT = 32 << 20
 """Bytes of one answer: some 50,000 instances. It is held in the memory of somebody's service."""
 REPORT_AGE = 5.0
 """Seconds after which a node that reports every second is not waited for."""
+log = Log("sdk")
 
 
 class ControlPlane:
@@ -70,16 +72,23 @@ class ControlPlane:
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Client]:
-        if self._open is None:
-            token = await asyncio.to_thread(read_token, self._place)
-            self._open = Client(
-                token=token, url=self._place.url, timeout=TIMEOUT, clock=self._clock, answer_limit=ANSWER_LIMIT
-            )
         try:
+            if self._open is None:
+                token = await asyncio.to_thread(read_token, self._place)
+                self._open = Client(
+                    token=token, url=self._place.url, timeout=TIMEOUT, clock=self._clock, answer_limit=ANSWER_LIMIT
+                )
             yield self._open
         except Unauthorized:
             await self.close()
             raise
+        except AtollError:
+            raise
+        except Exception as error:  # a service does not end because of what its control plane, or our client, does
+            log.error("asking the control plane failed in a way nobody foresaw", error=repr(error))
+            raise Unreachable(
+                f"asking the control plane failed: {type(error).__name__}", hint="the log says how"
+            ) from error
 
 
 def told(error: AtollError) -> str:

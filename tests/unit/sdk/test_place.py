@@ -8,7 +8,8 @@ import pytest
 
 from atoll.errors import AddressForbidden, InvalidName, InvalidValue, TokenUnsafe, Unauthorized
 from atoll.model.service import Protocol
-from atoll.sdk.place import Place, identity_of, place_of, read_token
+from atoll.sdk.place import NODE_MARK, Place, identity_of, place_of, read_token
+from atoll.supervisor.processes import MARK
 
 HOSTILE = ["a\nb", "a b", "%[x]", "${HOME}", "a;b", 'a"b', "a\0b", "\x1b[31m", "é", "-a", "../x", "a" * 64]
 TOKEN = "t" * 43
@@ -96,6 +97,10 @@ def test_what_a_node_started_is_registered_by_that_node() -> None:
     assert not by_node(child, instance="mine")
     assert not by_node({name: value for name, value in child.items() if name != "ATOLL_INSTANCE_MARK"})
     assert not by_node({name: value for name, value in child.items() if name != "ATOLL_INSTANCE"})
+
+
+def test_the_mark_of_a_node_is_the_one_that_nodes_set() -> None:
+    assert NODE_MARK == MARK
 
 
 def test_a_worker_of_a_node_needs_no_port() -> None:
