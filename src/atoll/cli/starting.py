@@ -66,6 +66,8 @@ def await_node(
             if node is not None and node.pid == child.pid:
                 up = up or node.parts.keys() >= PARTS
                 if up and (not wait or node.ready is not None):
+                    if wait:
+                        screen.services({name: state[:2] for name, state in _look(settings, invocation).items()})
                     break
                 failing = failing or (clock.now() if node.failed else None)
                 if wait and failing is not None and clock.now() - failing >= SECOND_CHANCE:

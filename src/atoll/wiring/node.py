@@ -48,7 +48,7 @@ ANSWERS_WITHIN = 20.0
 REPORT_EVERY = 1.0
 ALIVE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPING})
 REPORT_AFTER_CHANGE = 0.05
-"""Seconds between two reports while something changes, so that `ps` and `wait` see it soon."""
+"""Seconds between two looks whether an instance entered another phase, so that `ps` and `wait` see it soon."""
 
 
 class Node:
@@ -103,30 +103,36 @@ class Node:
         return Elsewhere(frozenset(one.id for one in others), frozenset(passing))
 
     async def report(self) -> None:
-        """Tell the control plane how this node is, for ever; it may be away."""
-        last: object = None
+        """Tell the control plane how this node is, for ever, and at once when an instance enters another phase."""
+        told: object = None
+        due = 0.0
         while True:
-            report = NodeReport(
-                node=NodeName(self._settings.node),
-                pid=os.getpid(),
-                version=__version__,
-                started=self._started,
-                children=self.supervisor.report(),
-                gateway=self.driver.report(),
-                servers=self.driver.servers(),
-                loop=self._loop(),
-                processes=await asyncio.to_thread(own_processes, {"node": (os.getpid(),), "gateway": self.driver.pids}),
-                facts_revision=self.watch.revision,
-                facts_age=self.watch.age,
-                control_plane_restarts=self.control_plane.restarts,
-            )
-            try:
-                await self.client.report(report)
-            except (AtollError, OSError) as error:
-                log.debug("the control plane took no report", error=error)
-            phases = [(child.instance, child.phase) for child in report.children]
-            await self._clock.sleep(REPORT_EVERY if phases == last else REPORT_AFTER_CHANGE)
-            last = phases
+            seen = [(child.instance, child.phase) for child in self.supervisor.report()]
+            if seen != told or self._clock.now() >= due:
+                await self.tell()
+                told, due = seen, self._clock.now() + REPORT_EVERY
+            await self._clock.sleep(REPORT_AFTER_CHANGE)
+
+    async def tell(self) -> None:
+        """Report once; the control plane may be away."""
+        report = NodeReport(
+            node=NodeName(self._settings.node),
+            pid=os.getpid(),
+            version=__version__,
+            started=self._started,
+            children=self.supervisor.report(),
+            gateway=self.driver.report(),
+            servers=self.driver.servers(),
+            loop=self._loop(),
+            processes=await asyncio.to_thread(own_processes, {"node": (os.getpid(),), "gateway": self.driver.pids}),
+            facts_revision=self.watch.revision,
+            facts_age=self.watch.age,
+            control_plane_restarts=self.control_plane.restarts,
+        )
+        try:
+            await self.client.report(report)
+        except (AtollError, OSError) as error:
+            log.debug("the control plane took no report", error=error)
 
     def _loop(self) -> LoopReport:
         dog = self.watchdog
@@ -156,6 +162,7 @@ class Node:
                 self.console.service_failed(*failure)
             if progress.complete and not ready:
                 ready = True
+                await self.tell()  # who is told "ready" and asks the control plane hears the same
                 self.console.ready(self._clock.now() - self._began, self.addresses(), self._curl())
             await self._clock.sleep(0.05 if not ready else 0.5)
 
