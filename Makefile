@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint fault soak bench bench-gateway-short docs lock clean
+.PHONY: setup demo test lint system fault soak bench bench-gateway-short docs lock clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,9 @@ test: setup
 	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
 	@$(BIN)/mypy
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow"
+
+system: setup  # whole platforms as a user has them, the slow ones too
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/system
 
 fault: setup  # breaks the running system on purpose: the long form of tests/fault, with a new seed each time
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ATOLL_FAULT=long $(BIN)/pytest tests/fault -p no:randomly --tb=short

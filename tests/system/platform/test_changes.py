@@ -55,6 +55,7 @@ def test_scaling_down_to_one_under_load_fails_no_request(loaded: Platform) -> No
     assert [one["id"] for one in registered] == ["web-1"]
 
 
+@pytest.mark.slow
 def test_scaling_up_under_load_fails_no_request_and_spreads_it(loaded: Platform) -> None:
     loaded("scale", "web=1")
     until(lambda: len(loaded.pids("web")) == 1, "three instances have gone", within=30)

@@ -117,6 +117,7 @@ def test_a_killed_node_is_not_missed_and_the_next_one_takes_over_what_runs(fragi
     until(lambda: fragile.pids("web").get("web-1") not in {None, children["web-1"]}, "the new node restarts its child")
 
 
+@pytest.mark.slow
 def test_a_child_that_ended_while_no_node_was_there_is_started_by_the_next(fragile: Platform) -> None:
     node, children = fragile.node_pid, fragile.pids()
     os.kill(node, signal.SIGKILL)
@@ -154,6 +155,7 @@ def answers(platform: Platform) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_killed_proxy_is_back_within_a_second(fragile: Platform) -> None:
     os.kill(fragile.gateway()["pid"], signal.SIGKILL)
     began = time.monotonic()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.system.platform.conftest import Maker
 from tests.system.platform.load import Load
-from tests.system.platform.stage import Platform, closing, until
+from tests.system.platform.stage import Platform, ask, closing, until
 
 pytestmark = pytest.mark.timeout(90)
 PROJECT = """
@@ -37,6 +37,22 @@ gateway:
     - {name: api, match: {path_prefix: /api}, rewrite: {path_prefix: /}, service: api}
     - {name: new, match: {path_prefix: /new}, service: new}
 """
+
+
+def test_when_up_says_ready_everybody_says_ready(platform: Maker) -> None:
+    """`up -d --wait` came back while `ps` still showed what the node had reported a second before."""
+    made = platform(
+        "name: p\nservices:\n  one: {command: python service.py}\n"
+        "  two: {command: python service.py, depends_on: [one]}\n"
+        "  three: {command: python service.py, depends_on: [two]}\n"
+    )
+    told = made.up()
+    assert {row["service"]: row["state"] for row in made("ps", "--json").json} == dict.fromkeys(
+        ("one", "two", "three"), "passing"
+    )
+    for service in ("one", "two", "three"):
+        assert f"{service} 1/1" in told.err, told.err
+        assert ask(made.port_of(service), "/").status == 200
 
 
 def test_apply_touches_only_what_changed(platform: Maker) -> None:
@@ -94,6 +110,7 @@ def test_a_wrong_file_changes_nothing_of_what_runs(platform: Maker) -> None:
     assert made.get("/api").status == 200
 
 
+@pytest.mark.slow
 def test_what_was_scaled_and_stopped_by_hand_survives_apply_and_a_new_start(platform: Maker) -> None:
     made = platform(PROJECT)
     made.up()

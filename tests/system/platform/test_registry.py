@@ -162,6 +162,7 @@ def test_a_newer_registration_wins_and_the_older_holder_is_told(open_platform: P
     open_platform.done("DELETE", f"/services/twins/instances/twin?lease={new['lease']}")
 
 
+@pytest.mark.slow
 def test_an_instance_that_stops_renewing_goes_and_the_last_one_stays(open_platform: Platform) -> None:
     ports = [open_platform.guest(f"quiet-{number}") for number in range(2)]
     for number, port in enumerate(ports):
