@@ -40,10 +40,16 @@ class Termination:
         if signal.getsignal(signal.SIGTERM) == self._handle:
             signal.signal(signal.SIGTERM, self._before)
 
+    @property
+    def heard_by_loop(self) -> bool:
+        """Whether a handler of `loop.add_signal_handler` had the signal already; it cannot be held back from that."""
+        return getattr(self._before, "__module__", "").partition(".")[0] in {"asyncio", "uvloop"}
+
     def pass_on(self) -> None:
-        """Step back and let the handler before us have the signal."""
+        """Step back and let the handler before us have the signal, once."""
         self.remove()
-        signal.raise_signal(signal.SIGTERM)
+        if not self.heard_by_loop:
+            signal.raise_signal(signal.SIGTERM)
 
     def _handle(self, *_: object) -> None:
         if self.asked:

@@ -51,10 +51,22 @@ def test_there_are_three_programs() -> None:
     assert set(PROGRAMS) == {"app.py", "greeter.py", "callers.py"}
 
 
-async def test_the_asgi_app_joins_and_leaves(server: ControlPlane, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_the_asgi_app_joins_and_leaves(server: ControlPlane, tmp_path: Path, loop: str) -> None:
     (tmp_path / "app.py").write_text(PROGRAMS["app.py"])
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "app:app", "--app-dir", str(tmp_path), "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "app:app",
+        "--app-dir",
+        str(tmp_path),
+        "--port",
+        str(port),
+        "--loop",
+        loop,
+    ]
     async with running(command, environ=environ(server, port), output=tmp_path / "out") as process:
         await becomes(server, "orders", {f"orders-{port}": "passing"})
         process.send_signal(signal.SIGTERM)

@@ -24,7 +24,9 @@ import atoll
 async def main():
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    if "handler" in sys.argv:
+    if "loop" in sys.argv:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: print("handler", flush=True))
+    elif "handler" in sys.argv:
         signal.signal(signal.SIGTERM, lambda *_: print("handler", flush=True))
     busy = "busy" in sys.argv
     async with atoll.joined("web", port=port, instance="web-1", idle=lambda: not busy):
@@ -171,10 +173,11 @@ async def test_sigterm_ends_the_block_in_order_when_nobody_else_handles_it(
         assert (said, process.returncode) == (b"body ended\nblock ended\n", 0)
 
 
-async def test_a_handler_that_was_there_before_gets_the_signal_after_the_farewell(
-    server: ControlPlane, tmp_path: Path
+@pytest.mark.parametrize("words", [("handler",), ("handler", "loop")])
+async def test_a_handler_that_was_there_before_gets_the_signal_once(
+    server: ControlPlane, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    async with program(server, tmp_path, "handler") as process:
+    async with program(server, tmp_path, *words) as process:
         process.send_signal(signal.SIGTERM)
         assert process.stdout is not None
         assert await process.stdout.readline() == b"handler\n"
