@@ -27,6 +27,7 @@ class Api:
     host: str = "127.0.0.1"
     """Address it listens on; anything but loopback must be asked for."""
     port: int = 7070
+    """Its TCP port; 0: a free one is chosen (the unix socket is always there)."""
     body_limit: int = 1 << 20
     """Bytes of one request body."""
     watchers: int = 1000
@@ -64,6 +65,7 @@ class Registry:
     hold_limit: float = 600.0
     """Seconds after which a hold ends by itself."""
     history_days: float = 7.0
+    """Days after which an entry of the registry's history is forgotten."""
     history_limit: int = 50_000
     """Registry history entries kept, over all services."""
 
@@ -73,7 +75,9 @@ class Gateway:
     """HAProxy as we run it."""
 
     host: str = "127.0.0.1"
+    """Address the gateway listens on; anything but loopback must be asked for."""
     port: int = 8080
+    """Port of the gateway; a project's `gateway.listeners` says otherwise."""
     mesh_port: int = 15001
     """General mesh listener: `Host: orders`, or `/svc/orders/…`."""
     mesh_ports: int = 15100
@@ -81,11 +85,13 @@ class Gateway:
     mesh_count: int = 256
     """How many of them: the most services a node can name by port."""
     threads: int = 2
+    """HAProxy's threads."""
     max_connections: int = 10_000
     """Open client connections at most; more wait in the kernel."""
     http_slots: int = 64
     """Spare backends for services that appear while running (7.8 kB each), of each kind of check: http, and tcp or none."""
     grpc_slots: int = 16
+    """The same, for services checked by gRPC."""
     debounce: float = 0.01
     """Seconds changes are gathered after the first one was applied at once: what is written in several steps (three
     instances, then their route) is routed 20 ms after the last of them, and a flood makes at most 100 rounds a second."""
@@ -96,11 +102,15 @@ class Gateway:
     hard_stop: float = 30.0
     """Seconds an old worker may live after a reload."""
     old_workers: int = 5
+    """HAProxy processes of earlier reloads that may still finish their connections; the oldest is ended first."""
     drain_limit: float = 300.0
     """Seconds a removed instance may finish requests and streams through the gateway before they are ended."""
     connect_timeout: float = 0.5
+    """Seconds until an instance must have taken a connection; then another one is tried."""
     client_timeout: float = 60.0
+    """Seconds a client may be silent."""
     server_timeout: float = 30.0
+    """Seconds an instance may be silent until 504; a route's `timeout` says otherwise."""
     binary: str = ""
     """Path of the haproxy to run; empty: the newer of the bundled and the system's."""
 
@@ -114,11 +124,13 @@ class Supervisor:
     log_bytes: int = 16 << 20
     """Bytes of log kept per instance, in two files."""
     restart_base: float = 0.2
+    """Seconds before the first restart, at most; doubled with each unexpected end."""
     restart_cap: float = 30.0
-    """Seconds of back-off between restarts, first and most."""
+    """Seconds before any restart, at most."""
     intensity: int = 5
     """Unexpected ends within `intensity_window` after which an instance is in a crash loop (still retried, at the cap)."""
     intensity_window: float = 60.0
+    """Seconds; see `intensity`."""
 
 
 @dataclass(frozen=True, kw_only=True)
