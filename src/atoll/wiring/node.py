@@ -73,6 +73,8 @@ class Node:
         self.watch = self.client.watch(FACTS)
         self.watchdog = Watchdog(clock, limit=settings.watchdog.limit, quiet=settings.watchdog.quiet)
         self.facts = Snapshot()
+        self._measured: tuple[float, tuple[ProcessReport, ...]] = (float("-inf"), ())
+        """When our own processes were last looked at, and what was seen."""
 
     @property
     def age(self) -> float:
@@ -124,7 +126,7 @@ class Node:
             gateway=self.driver.report(),
             servers=self.driver.servers(),
             loop=self._loop(),
-            processes=await asyncio.to_thread(own_processes, {"node": (os.getpid(),), "gateway": self.driver.pids}),
+            processes=await self._own_processes(),
             facts_revision=self.watch.revision,
             facts_age=self.watch.age,
             control_plane_restarts=self.control_plane.restarts,
@@ -133,6 +135,14 @@ class Node:
             await self.client.report(report)
         except (AtollError, OSError) as error:
             log.debug("the control plane took no report", error=error)
+
+    async def _own_processes(self) -> tuple[ProcessReport, ...]:
+        at, seen = self._measured
+        if self._clock.now() - at >= REPORT_EVERY:
+            pids = {"node": (os.getpid(),), "gateway": self.driver.pids}
+            seen = await asyncio.to_thread(own_processes, pids)
+            self._measured = self._clock.now(), seen
+        return seen
 
     def _loop(self) -> LoopReport:
         dog = self.watchdog
