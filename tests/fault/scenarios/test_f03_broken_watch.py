@@ -29,7 +29,7 @@ PREFIX = "instances/payments/"
 FAULTS = ("cut", "reset", "half", "garbage", "silence", "refuse")
 View = dict[str, int]
 """Weight by instance: each write gives one of them a new one."""
-RISE = 192 << 20
+RISE = 128 << 20
 """Bytes that this process may grow by, of a GiB that is sent: one event or answer of 32 MiB, read, joined and parsed."""
 
 

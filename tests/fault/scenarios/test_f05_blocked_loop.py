@@ -54,7 +54,7 @@ async def test_an_app_that_blocks_its_loop_for_longer_than_its_lease_comes_back_
         loop = (await apps[0].ask("/readyz")).json()["loop"]
         warnings = apps[0].printed().count("the event loop is blocked")
         lost = apps[0].printed().count("the registry did not take us")
-        others = [app.printed().count("WARNING") + app.printed().count("ERROR") for app in apps[1:]]
+        others = [app.printed().count("the registry did not take us") for app in apps[1:]]
     scenario.measured(ttl=ttl, block=block, told=told, warnings=warnings, lag_most=loop["lag_most"])
     assert "suspect" in told, "the block was not felt: nothing is proved"
     assert len(told) <= 4, f"it flaps: {told}"
