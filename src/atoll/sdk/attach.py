@@ -13,16 +13,15 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 
 from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.tasks import Tasks
-from atoll.model.service import Protocol
 from atoll.sdk.health import PASSED, A, Checks
 from atoll.sdk.lifecycle import DRAIN, Lifecycle, answers, living
-from atoll.sdk.place import identity_of, place_of
+from atoll.sdk.place import Said, identity_of, place_of
 from atoll.sdk.termination import held_back
 
 Scope = MutableMapping[str, Any]
@@ -193,24 +192,15 @@ def attach(
     app: Any,
     service: str | None = None,
     *,
-    port: int | None = None,
-    instance: str | None = None,
-    host: str = "127.0.0.1",
-    protocol: Protocol | str = Protocol.HTTP,
-    version: str | None = None,
-    zone: str | None = None,
-    weight: int = 100,
-    tags: tuple[str, ...] = (),
-    metadata: Mapping[str, str] | None = None,
-    ttl: float | None = None,
     take_over: bool = False,
     drain: float = DRAIN,
     livez: str | None = "/livez",
     readyz: str | None = "/readyz",
     environ: Mapping[str, str] | None = None,
     clock: Clock | None = None,
+    **said: Unpack[Said],
 ) -> Node:
-    """Join `app` to the platform while it runs; the arguments are those of `joined`.
+    """Join `app` to the platform while it runs; `said` is in `place.Said`.
 
     Without a service (argument or ATOLL_SERVICE), or started by an atoll node, it registers nothing and only answers
     `livez` and `readyz` (None: not even that).
@@ -220,20 +210,7 @@ def attach(
     """
     environ = dict(os.environ if environ is None else environ)
     clock = clock or SystemClock()
-    identity = identity_of(
-        environ,
-        service,
-        port=port,
-        instance=instance,
-        host=host,
-        protocol=protocol,
-        version=version,
-        zone=zone,
-        weight=weight,
-        tags=tags,
-        metadata=metadata,
-        ttl=ttl,
-    )
+    identity = identity_of(environ, service, **said)
     place_of(environ)  # a wrong URL is told here, in the line that somebody wrote
     start = partial(living, identity, environ, take_over=take_over, drain=drain, clock=clock)
     node = Node(app, start, clock, livez, readyz)

@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Unpack
 
 from atoll.errors import InvalidValue, LeaseConflict
 from atoll.kit.backoff import Backoff
@@ -19,10 +20,9 @@ from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.logs import Log
 from atoll.kit.tasks import Tasks, owned
 from atoll.kit.watchdog import Watchdog
-from atoll.model.service import Protocol
 from atoll.sdk.control_plane import ControlPlane, told
 from atoll.sdk.membership import Member
-from atoll.sdk.place import Identity, identity_of, place_of
+from atoll.sdk.place import Identity, Said, identity_of, place_of
 from atoll.sdk.termination import held_back
 
 LINGER = 0.5
@@ -140,29 +140,20 @@ async def living(
 async def joined(
     service: str | None = None,
     *,
-    port: int | None = None,
-    instance: str | None = None,
-    host: str = "127.0.0.1",
-    protocol: Protocol | str = Protocol.HTTP,
-    version: str | None = None,
-    zone: str | None = None,
-    weight: int = 100,
-    tags: tuple[str, ...] = (),
-    metadata: Mapping[str, str] | None = None,
-    ttl: float | None = None,
     take_over: bool = False,
     drain: float = DRAIN,
     idle: Callable[[], bool] = always,
     environ: Mapping[str, str] | None = None,
     clock: Clock | None = None,
+    **said: Unpack[Said],
 ) -> AsyncIterator[Lifecycle]:
     """`async with atoll.joined("orders", port=8000):` is in the registry for the length of the block.
 
-    The block begins at once, whether the control plane answers or not; the registration follows as soon as somebody
-    listens at the endpoint. At its end the instance deregisters, serves on
-    until the gateways know (and `idle` says yes, within `drain` seconds), then the block returns. On SIGTERM the same
-    happens while the body runs on; then a handler that was there before gets the signal, or, without one, the body is
-    cancelled and the block returns normally. Started by an atoll node, the process is registered by that node.
+    The block begins at once, whether the control plane answers or not; the registration (`said`, see `place.Said`)
+    follows as soon as somebody listens at the endpoint. At its end the instance deregisters, serves on until the
+    gateways know (and `idle` says yes, within `drain` seconds), then the block returns. On SIGTERM the same happens
+    while the body runs on; then a handler that was there before gets the signal, or, without one, the body is cancelled
+    and the block returns normally. Started by an atoll node, the process is registered by that node.
 
     Raises:
         InvalidName, InvalidValue, AddressForbidden: what was said can never be registered.
@@ -171,20 +162,7 @@ async def joined(
     """
     environ = os.environ if environ is None else environ
     clock = clock or SystemClock()
-    identity = identity_of(
-        environ,
-        service,
-        port=port,
-        instance=instance,
-        host=host,
-        protocol=protocol,
-        version=version,
-        zone=zone,
-        weight=weight,
-        tags=tags,
-        metadata=metadata,
-        ttl=ttl,
-    )
+    identity = identity_of(environ, service, **said)
     if identity is None:
         raise InvalidValue("no service is named", hint='say joined("orders", …), or set ATOLL_SERVICE', field="service")
     body = asyncio.current_task()

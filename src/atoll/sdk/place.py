@@ -22,6 +22,7 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from atoll.errors import InvalidValue, TokenUnsafe, Unauthorized
 from atoll.kit.text import scrub
@@ -56,6 +57,24 @@ class Identity:
     said: Registration
     by_node: bool = False
     """The node that started it registers it; it must not do so itself, and `said` is empty."""
+
+
+class Said(TypedDict, total=False):
+    """What a program may say of itself, in the words of `model.registration`; each of it may be left out."""
+
+    port: int | None
+    """Where it answers; None: PORT."""
+    instance: str | None
+    """Its id; None: ATOLL_INSTANCE, or service and port."""
+    host: str
+    protocol: Protocol | str
+    version: str | None
+    """None: SERVICE_VERSION."""
+    zone: str | None
+    weight: int
+    tags: tuple[str, ...]
+    metadata: Mapping[str, str] | None
+    ttl: float | None
 
 
 def place_of(environ: Mapping[str, str]) -> Place:
