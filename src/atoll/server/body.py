@@ -7,6 +7,7 @@ twice), then meaning (422: wrong type, unknown field). A body of nonsense costs 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -121,25 +122,39 @@ def _refuse_unknown(raw: object, kind: Any, path: str) -> None:
         InvalidValue: there is one.
     """
     if isinstance(raw, dict):
-        struct = next((one for one in (kind, *get_args(kind)) if _is_struct(one)), None)
+        struct = _struct_of(kind)
         if struct is not None:
-            hints = get_type_hints(struct)
+            hints = _hints(struct)
             for name, value in raw.items():
-                at = f"{path}.{name}" if path else name
                 if name not in hints:
-                    near = closest(name, hints)
+                    at, near = f"{path}.{name}" if path else name, closest(name, hints)
                     raise InvalidValue(
                         f"unknown field {scrub(at, limit=120)!r}",
                         hint=f"did you mean {near!r}?" if near else f"fields are: {', '.join(hints)}",
                         field=scrub(at, limit=120),
                     )
-                _refuse_unknown(value, hints[name], at)
+                if isinstance(value, dict | list):
+                    _refuse_unknown(value, hints[name], f"{path}.{name}" if path else name)
         elif isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping | dict):
             for name, value in raw.items():
-                _refuse_unknown(value, get_args(kind)[1], f"{path}.{name}")
+                if isinstance(value, dict | list):
+                    _refuse_unknown(value, get_args(kind)[1], f"{path}.{name}")
     elif isinstance(raw, list):
+        within = (get_args(kind) or (None,))[0]
         for index, value in enumerate(raw):
-            _refuse_unknown(value, (get_args(kind) or (None,))[0], f"{path}[{index}]")
+            if isinstance(value, dict | list):
+                _refuse_unknown(value, within, f"{path}[{index}]")
+
+
+@functools.cache
+def _hints(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """The fields and their types: asked for once, as a node's report holds thousands of structs every second."""
+    return get_type_hints(struct)
+
+
+@functools.cache
+def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
+    return next((one for one in (kind, *get_args(kind)) if _is_struct(one)), None)
 
 
 def _is_struct(kind: Any) -> bool:
