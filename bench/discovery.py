@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,23 @@ QUIET = 0.03
 """Seconds between two changes, so that each is a change by itself (the gateway gathers what comes within 10 ms)."""
 GIVE_UP = 20.0
 """Seconds after which a change counts as lost."""
+
+
+class Lateness(threading.Thread):
+    """How late the machine itself is: what a sleep of a millisecond takes more than that, beside everything measured.
+
+    Where its p99 is near a figure's, the figure tells of the machine's other work and not of atoll.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="lateness", daemon=True)
+        self.seen: list[float] = []
+
+    def run(self) -> None:
+        while True:
+            began = time.perf_counter()
+            time.sleep(0.001)
+            self.seen.append((time.perf_counter() - began) * 1000 - 1)
 
 
 class Bench:
@@ -311,6 +329,8 @@ def main() -> None:
         return
     repetitions = 50 if chosen.short else chosen.repetitions
     figures = ready_times(2 if chosen.short else 5)
+    late = Lateness()
+    late.start()
     # every service has a port of its own on the mesh, and there are 256 unless more are asked for
     room = {"ATOLL_GATEWAY_MESH_COUNT": str(chosen.services + 300)}
     with backend() as port, running(PROJECT, **room) as (bench, _):
@@ -320,6 +340,7 @@ def main() -> None:
             figures += fill(bench, port, chosen.services)
             figures += instance_changes(bench, port, repetitions // 2, f"among {chosen.services:,} × 3: ")
             figures += [figure(f"RSS, {name}, then", mb, "MB") for name, mb in bench.resident().items()]
+    figures += spread("the machine: 1 ms of sleep is late by", late.seen[:], f"worst {max(late.seen):.0f} ms")
     where = {"python": platform.python_version(), "cores": os.cpu_count()}
     lines = [json.dumps({**one, **where}) for one in figures]
     print("\n".join(lines))
