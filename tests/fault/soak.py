@@ -51,6 +51,8 @@ NOTICED = 2.5
 """Seconds from a fault's end to the first look: reports are a second old, so right before that means nothing."""
 GUESTS = 10
 GUEST_TTL = 10.0
+FILLING = 1000
+"""Registrations before the measuring begins, as many at a time as go: what is bounded is full then."""
 OLD_WORKERS = 5
 MEMORY_LIMIT = 1.0
 """MiB per hour that a process of ours may grow."""
@@ -58,8 +60,8 @@ FAILURES_KEPT = 1000
 KNOBS = {
     "ATOLL_REGISTRY_TTL": "10",
     # bounds that take hours to reach would look like growth until then
-    "ATOLL_STORE_HISTORY": "1000",
-    "ATOLL_REGISTRY_HISTORY_LIMIT": "500",
+    "ATOLL_STORE_HISTORY": "500",
+    "ATOLL_REGISTRY_HISTORY_LIMIT": "200",
 }
 NUMBERS = re.compile(r"^(atoll_[a-z_]+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 SAMPLED = ("atoll_process_resident_memory_bytes", "atoll_process_open_fds", "atoll_process_tasks")
@@ -164,6 +166,16 @@ class Soak:
                         call.answered()
                     else:
                         call.refused(_why(answer))
+
+    async def fill(self, places: list[Upstream]) -> None:
+        """Fill what is bounded, so that growth after it is growth."""
+        with Client(
+            self.fleet.settings.socket, headers={"Authorization": f"Bearer {self.fleet.platform.token}"}
+        ) as api:
+            for number in range(FILLING):
+                path = f"/api/v1/services/guests/instances/g-{number % GUESTS}"
+                await api.ask("PUT", path, {"port": places[number % GUESTS].port, "ttl": GUEST_TTL})
+                await api.ask("DELETE", path)
 
     async def churn(self, places: list[Upstream]) -> None:
         """One write or registration a second, and renewals of those who are registered."""
@@ -313,8 +325,9 @@ class Soak:
     async def run(self) -> None:
         """Until the time is over."""
         until = time.monotonic() + self.seconds
-        self.judged = (await self.do("GET", "/status"))["revision"]
         async with upstreams(*(f"g-{number}" for number in range(GUESTS))) as places, asyncio.TaskGroup() as group:
+            await self.fill(places)
+            self.judged = (await self.do("GET", "/status"))["revision"]
             for number in range(CONNECTIONS):
                 group.create_task(self.load(number))
             group.create_task(self.churn(places))
@@ -393,7 +406,7 @@ def verdict(soak: Soak) -> dict[str, Any]:
         "faults": dict(soak.faults),
         "right again after, most": round(max(soak.took, default=0.0), 2),
         "old workers, most": soak.old_workers,
-        "samples": soak.scrapes,
+        "scrapes": soak.scrapes,
         "slopes per hour": {
             name: f"{one.per_hour:+.3f} ± {one.error:.3f} ({one.points} points): {one.verdict(MEMORY_LIMIT)}"
             for name, one in slopes.items()
@@ -417,7 +430,12 @@ def main() -> int:
         found = verdict(soak)
     kept = Path(".fault")
     kept.mkdir(exist_ok=True)
-    (kept / f"soak-{seed}.json").write_text(json.dumps(found, indent=1))
+    lives = {
+        f"{name} {process} {life}": points
+        for name, all_ in soak.samples.items()
+        for (process, life), points in all_.items()
+    }
+    (kept / f"soak-{seed}.json").write_text(json.dumps({**found, "samples": lives}, indent=1))
     print(json.dumps(found, indent=1))
     bad = bool(found["broken"] or found["grows"])
     say("NOT GOOD" if bad else "every promise held, nothing grows")
