@@ -41,6 +41,8 @@ LOOKING_SHARE = 0.03
 """Share of the time that these looks may take; with tens of thousands of servers they get rarer."""
 SILENT_LIMIT = 2.5
 """Seconds of rounds without an answer after which HAProxy is taken for hung and replaced: three that timed out."""
+SILENT_ROUNDS = 3
+"""Rounds at least: after a pause of this node one question looks as if it had been waited for all the time."""
 REFUSED_LIMIT = 3
 """Runtime failures in a row after which a reload is tried instead."""
 REFUSED_PAUSE = 30.0
@@ -100,6 +102,7 @@ class Reconciler:
         self._look_cost = 0.0
         self._silent: Instant | None = None
         """When the first of the unanswered rounds began."""
+        self._unanswered = 0
         self._failed = 0
         self._pending: Reload | None = None
         self._forced: tuple[str, ...] = ()
@@ -182,9 +185,11 @@ class Reconciler:
             self._offered.set()
         except Unanswered as error:
             self._unsure = True
+            self._unanswered = 1 if self._silent is None else self._unanswered + 1
             self._silent = began if self._silent is None else self._silent
             self.alarm("HAProxy did not answer; its state will be read back", error)
-            return Health.HUNG if self._clock.now() - self._silent >= SILENT_LIMIT else Health.GOOD
+            if self._unanswered >= SILENT_ROUNDS and self._clock.now() - self._silent >= SILENT_LIMIT:
+                return Health.HUNG
         except AtollError as error:
             self._unsure = True
             self._silent = None

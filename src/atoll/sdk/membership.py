@@ -1,7 +1,8 @@
 """One instance's place in the registry, held by the instance itself: entered, renewed, taken again when lost, left.
 
 Promises: the control plane may be away, slow or wrong for as long as it likes, and the service notices nothing; it is
-asked again with jittered back-off, and never in step with others. Every renewal carries the whole registration, so a
+asked again with jittered back-off, and never in step with others. Who holds a lease has no hurry: however many they are,
+they ask a control plane that comes back hardly more often than one that was never away. Every renewal carries the whole registration, so a
 control plane that lost everything is told anew within one interval. A newer holder of the id is not fought, unless
 that was asked for. After a farewell that was heard nothing is registered any more, not even by a call under way.
 """
@@ -27,6 +28,9 @@ from atoll.sdk.control_plane import told
 
 JITTER = 0.2
 """Share by which renewals vary, so that services that were started together do not renew together."""
+UNHURRIED = 0.5
+"""Least share of the renewal interval until a renewal that failed is tried again; at most it is the whole. The lease
+outlasts two such attempts, and the herd after a restart stays under twice the usual rate (faults.md, A8)."""
 CAP = 5.0
 """Seconds between two attempts at most; never more than the renewal interval, so two intervals always see an attempt."""
 SHORTEST = 0.2
@@ -86,7 +90,8 @@ class Member:
         self._leaving = False
         self._call = asyncio.Lock()
         interval = (said.ttl or lease.TTL_DEFAULT) / lease.RENEWALS_PER_TTL
-        self._backoff = Backoff(base=0.1, cap=min(CAP, max(interval, SHORTEST)), rng=self._rng)
+        self._longest = min(CAP, max(interval, SHORTEST))
+        self._backoff = Backoff(base=0.1, cap=self._longest, rng=self._rng)
 
     @property
     def endpoint(self) -> tuple[str, int]:
@@ -130,12 +135,18 @@ class Member:
             return 0.0 if known else self._backoff.next()
         except AtollError as error:
             self._failed(error)
-            return max(self._backoff.next(), self._asked_to_wait(error))
+            return max(self._patience(), self._asked_to_wait(error))
         self._taken(answer)
         interval = answer.renew_after
         if not SHORTEST <= interval <= lease.TTL_CEILING:  # NaN compares false and is replaced as well
             interval = lease.TTL_DEFAULT / lease.RENEWALS_PER_TTL
         return interval * self._rng.uniform(1 - JITTER, 1 + JITTER)
+
+    def _patience(self) -> float:
+        """Seconds until an attempt that failed is made again."""
+        if self._lease:
+            return self._longest * self._rng.uniform(UNHURRIED, 1)
+        return self._backoff.next()
 
     def _taken(self, answer: Registered) -> None:
         if not self.registered:

@@ -34,9 +34,9 @@ async def pause(scenario: Scenario, fleet: Fleet) -> None:
     async with fleet.load(history):
         with paused(children[victim]):
             out = await seconds_until(fleet, victim, up=False)
-            before = len(history.calls)
+            noticed = time.monotonic()
             await asyncio.sleep(scenario.times(1, 30))
-            calm = history.calls[before:]
+            calm = [call for call in history.calls if call.start > noticed]
         back = await seconds_until(fleet, victim, up=True)
     lost = [call for call in history.calls if call.outcome is not Outcome.OK]
     scenario.measured(

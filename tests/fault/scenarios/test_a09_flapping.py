@@ -18,7 +18,7 @@ RATE = 20.0
 async def test_a_flapping_instance_costs_others_nothing_and_reloads_nothing(scenario: Scenario, fleet: Fleet) -> None:
     calm, storm = scenario.history("calm"), scenario.history("storm")
     before = fleet.platform.gateway()
-    seconds = scenario.times(2, 60)
+    seconds = scenario.times(2, 30)
     async with upstreams("flap-1") as (flap,):
         async with fleet.load(calm):
             await asyncio.sleep(seconds / 2)

@@ -30,7 +30,7 @@ async def test_haproxy_comes_back_without_a_control_plane(scenario: Scenario, fl
 async def deaths(scenario: Scenario, fleet: Fleet, victim: str, *, alone: bool) -> None:
     away: list[float] = []
     requests = 0
-    for number in range(scenario.times(1, 10)):
+    for number in range(scenario.times(1, 6)):
         history = scenario.history(f"requests-{number}")
         parts, served = fleet.parts(), await servers(fleet)
         assert parts.control_plane is not None

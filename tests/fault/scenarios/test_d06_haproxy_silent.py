@@ -36,9 +36,8 @@ async def test_a_stopped_haproxy_is_replaced(scenario: Scenario, fleet: Fleet) -
     assert not parts.workers & fleet.parts().workers
 
 
-@pytest.mark.parametrize(
-    "mood", [Mood.HALF, *(pytest.param(mood, marks=pytest.mark.slow) for mood in LIES if mood != "half")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mood", LIES)
 async def test_a_runtime_socket_that_lies_is_not_believed(scenario: Scenario, fleet: Fleet, mood: Mood) -> None:
     history, path = scenario.history("requests"), fleet.runtime.path
     errors = fleet.platform.gateway()["errors"]

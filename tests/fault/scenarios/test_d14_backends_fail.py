@@ -31,7 +31,7 @@ async def test_a_storm_of_failures_is_not_amplified(scenario: Scenario, fleet: F
         for one in weak:
             one.mood = mood
         async with fleet.load(bad, "/weak", rate=50):
-            await asyncio.sleep(scenario.times(1, 30))
+            await asyncio.sleep(scenario.times(1, 20))
         reached = sum(one.requests for one in weak)
         for one in weak:
             one.mood = Mood.ANSWER
@@ -61,7 +61,7 @@ async def test_a_backend_that_swallows_requests_slows_nobody_else(scenario: Scen
         async with fleet.load(calm):
             await asyncio.sleep(scenario.times(1, 10))
         async with fleet.load(storm), fleet.load(lost, "/hole", rate=400, connections=200):
-            await asyncio.sleep(scenario.times(2, 30))
+            await asyncio.sleep(scenario.times(1, 20))
         await fleet.forget("hole")
     ratio = percentile(storm.calls, 0.99) / percentile(calm.calls, 0.99)
     codes = {(call.answer or {}).get("status") for call in lost.calls}

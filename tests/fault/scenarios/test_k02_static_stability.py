@@ -64,7 +64,7 @@ async def test_requests_go_on_while_the_control_plane_is_kept_dead_and_then_paus
         server = fleet.parts().control_plane
         assert server is not None
         with paused(server):
-            await asyncio.sleep(3 * TTL if scenario.long else 1.5 * TTL)
+            await asyncio.sleep(3 * TTL if scenario.long else 1.2 * TTL)
         paused_right = await fleet.converged()
     after, status = fleet.parts(), await fleet.do(fleet.platform.done, "GET", "/status")
     scenario.measured(
