@@ -128,6 +128,8 @@ class Soak:
     excuses: list[Excuse] = field(default_factory=list)
     broken: list[Breach] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
+    bag: list[str] = field(default_factory=list)
+    """Faults that are still to come in this round."""
     took: list[float] = field(default_factory=list)
     """Seconds from the end of each fault until everything agreed."""
     excused: int = 0
@@ -250,8 +252,10 @@ class Soak:
     # Faults
 
     async def fault(self) -> str:
-        """One random fault, from its beginning to its end; what it may cost is excused."""
-        name = self.rng.choice(sorted(FAULTS))
+        """One fault, from its beginning to its end; what it may cost is excused. All of them in random order, again and again."""
+        if not self.bag:
+            self.bag = self.rng.sample(sorted(FAULTS), len(FAULTS))
+        name = self.bag.pop()
         await FAULTS[name](self)
         self.faults[name] += 1
         return name
