@@ -75,6 +75,13 @@ def settled(settings: Settings, present: Iterable[Listener], environ: Mapping[st
     return replace(settings, gateway=replace(settings.gateway, **msgspec.structs.asdict(block)))
 
 
+def moved(taken: PortTaken, settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether another block gets around this: the port is the mesh's, and nobody asked for just this block."""
+    knobs = settings.gateway
+    block = Block(knobs.mesh_port, knobs.mesh_ports, knobs.mesh_count)
+    return taken.fields.get("port") in block.ports() and not any(name in environ for name in VARIABLES)
+
+
 def _ours(pid: int | None, settings: Settings) -> bool:
     try:
         return pid is not None and any(str(settings.run) in word for word in psutil.Process(pid).cmdline())

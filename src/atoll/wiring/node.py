@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from atoll import __version__
-from atoll.errors import AtollError
+from atoll.errors import AtollError, PortTaken
 from atoll.gateway.driver import STOP_GRACE, Driver
 from atoll.identity.token import ensure_token
 from atoll.kit.clock import Clock, SystemClock
@@ -38,7 +38,7 @@ from atoll.supervisor.tree import Elsewhere
 from atoll.wiring.console import Console, Stop
 from atoll.wiring.control_plane import ControlPlane
 from atoll.wiring.membership import ApiRegistrar, GatewayTraffic
-from atoll.wiring.mesh import choosing, settled
+from atoll.wiring.mesh import choosing, moved, settled
 from atoll.wiring.ports import refuse_taken
 from atoll.wiring.progress import Progress
 
@@ -55,7 +55,7 @@ class Node:
     """The parts of one machine and what flows between them."""
 
     def __init__(self, settings: Settings, console: Console, clock: Clock) -> None:
-        self._settings = settings
+        self.settings = settings
         self.console = console
         self._clock = clock
         self._began = clock.now()
@@ -88,7 +88,7 @@ class Node:
             PortTaken: somebody has; nothing was started.
         """
         adopted = self.control_plane.adopt()
-        await asyncio.to_thread(refuse_taken, self._settings, project, wanted, api=not adopted)
+        await asyncio.to_thread(refuse_taken, self.settings, project, wanted, api=not adopted)
         await self.control_plane.begin()
 
     async def follow_facts(self) -> None:
@@ -99,7 +99,7 @@ class Node:
             await self.supervisor.want(dict(self.facts.services), self._elsewhere(self.facts))
 
     def _elsewhere(self, snapshot: Snapshot) -> Elsewhere:
-        ours = NodeName(self._settings.node)
+        ours = NodeName(self.settings.node)
         others = (one for one in snapshot.instances.values() if one.node != ours)
         passing = (one.service for one in snapshot.instances.values() if one.state is State.PASSING)
         return Elsewhere(frozenset(one.id for one in others), frozenset(passing))
@@ -118,7 +118,7 @@ class Node:
     async def tell(self) -> None:
         """Report once; the control plane may be away."""
         report = NodeReport(
-            node=NodeName(self._settings.node),
+            node=NodeName(self.settings.node),
             pid=os.getpid(),
             version=__version__,
             started=self._started,
@@ -157,7 +157,7 @@ class Node:
 
     async def show_output(self) -> None:
         """Every line that the services print, as it comes."""
-        async for line in follow_logs(self._settings.logs, clock=self._clock):
+        async for line in follow_logs(self.settings.logs, clock=self._clock):
             if line.kind is not Kind.NOTE:
                 self.console.line(line.service, line.instance, line.text)
 
@@ -178,7 +178,7 @@ class Node:
 
     def addresses(self) -> list[tuple[str, str]]:
         """What a person may want to open or call."""
-        gateway, api = self._settings.gateway, self._settings.api
+        gateway, api = self.settings.gateway, self.settings.api
         return [
             ("gateway", f"http://{gateway.host}:{gateway.port}"),
             ("mesh", f"http://127.0.0.1:{gateway.mesh_port}"),
@@ -189,7 +189,7 @@ class Node:
         route = min(self.facts.routes.values(), key=lambda one: (len(one.match.path), one.name), default=None)
         if route is None:
             return ""
-        gateway = self._settings.gateway
+        gateway = self.settings.gateway
         return f"curl http://{gateway.host}:{gateway.port}{route.match.path}"
 
     async def left(self) -> None:
@@ -213,20 +213,34 @@ async def run_platform(
     """
     clock = SystemClock()
     wanted = selected(loaded.project, services)
-    async with choosing(clock) as chosen:
-        node = Node(await asyncio.to_thread(_settled, settings, loaded), console, clock)
-        try:
-            async with owned("node") as tasks, node.watchdog.watching():
-                await node.begin(loaded.project, wanted)
-                console.part_begins("gateway")
-                async with node.driver.running():
-                    chosen()
-                    await _live(node, tasks, loaded.project, wanted, stop)
-                await node.control_plane.stop(force=stop.forced.is_set())
-        except* AtollError as group:
-            await _give_up(node, group)
-        finally:
-            await node.client.close()
+    for last in (False, False, True):
+        async with choosing(clock) as chosen:
+            node = Node(await asyncio.to_thread(_settled, settings, loaded), console, clock)
+            try:
+                await _run(node, chosen, loaded.project, wanted, stop)
+            except PortTaken as taken:  # between our look and HAProxy's bind somebody came who takes no turns
+                if last or not moved(taken, node.settings, os.environ):
+                    raise
+                log.warning("another block of mesh ports is chosen", cause=taken.detail)
+            else:
+                return
+
+
+async def _run(
+    node: Node, chosen: Callable[[], None], project: Project, wanted: frozenset[ServiceName], stop: Stop
+) -> None:
+    try:
+        async with owned("node") as tasks, node.watchdog.watching():
+            await node.begin(project, wanted)
+            node.console.part_begins("gateway")
+            async with node.driver.running():
+                chosen()
+                await _live(node, tasks, project, wanted, stop)
+            await node.control_plane.stop(force=stop.forced.is_set())
+    except* AtollError as group:
+        await _give_up(node, group)
+    finally:
+        await node.client.close()
 
 
 def own_processes(pids: Mapping[str, Collection[int]]) -> tuple[ProcessReport, ...]:

@@ -7,7 +7,7 @@ import pytest
 from atoll.errors import PortTaken
 from atoll.kit.listeners import Listener
 from atoll.settings import Gateway, Settings
-from atoll.wiring.mesh import Block, choose, settled
+from atoll.wiring.mesh import Block, choose, moved, settled
 
 KNOBS = Gateway(mesh_port=15001, mesh_ports=15100, mesh_count=256)
 USUAL = Block(15001, 15100, 256)
@@ -52,3 +52,11 @@ def test_a_choice_that_cannot_be_read_is_made_anew(tmp_path: Path) -> None:
     settings = Settings(state=tmp_path, gateway=KNOBS)
     (tmp_path / "mesh.json").write_text("{half")
     assert settled(settings, [], {}).gateway == KNOBS
+
+
+def test_only_a_mesh_port_that_nobody_asked_for_may_move(tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path, gateway=KNOBS)
+    assert moved(PortTaken("taken", port=15100), settings, {})
+    assert not moved(PortTaken("taken", port=15100), settings, {"ATOLL_GATEWAY_MESH_PORTS": "15100"})
+    assert not moved(PortTaken("taken", port=8080), settings, {})
+    assert not moved(PortTaken("taken"), settings, {})
