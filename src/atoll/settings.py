@@ -64,6 +64,8 @@ class Registry:
     """Below this share of expected renewals nothing expires anywhere (Eureka's self-preservation figure)."""
     hold_limit: float = 600.0
     """Seconds after which a hold ends by itself."""
+    services: int = 5000
+    """Services at most; the gateway takes 5,000 upstreams."""
     history_days: float = 7.0
     """Days after which an entry of the registry's history is forgotten."""
     history_limit: int = 50_000

@@ -49,7 +49,7 @@ class Catalog:
             index = (
                 current.mesh_index
                 if current is not None
-                else mesh_index(self._facts.snapshot.services.values(), self._registry.mesh_count)
+                else mesh_index(self._facts.snapshot.services.values(), self._registry.service_limit)
             )
             placed = msgspec.structs.replace(wanted, mesh_index=index)
             draft = self._registry.draft()
@@ -197,7 +197,7 @@ class Catalog:
     def _within(self, operation: Put) -> None:
         """Refuse a service whose mesh index is outside the ports there are."""
         if operation.key.startswith(SERVICES):
-            within(decode(operation.value, Service).mesh_index, self._registry.mesh_count)
+            within(decode(operation.value, Service).mesh_index, self._registry.service_limit)
 
 
 def leads_to(route: Route, service: ServiceName) -> bool:

@@ -45,13 +45,10 @@ class Nodes:
         servers = {(server.service, server.instance): server for server in report.servers}
         self._heard[report.node] = Heard(report, now, servers)
 
-    def checks(self, key: InstanceKey, now: Instant) -> list[ServerReport]:
-        """What each node that reported lately says of an instance."""
-        return [
-            heard.servers[key]
-            for heard in self._heard.values()
-            if key in heard.servers and now - heard.at <= REPORT_TTL
-        ]
+    def checks(self, key: InstanceKey, port: int, now: Instant) -> list[ServerReport]:
+        """What each node that reported lately says of an instance at `port`; of where it was before, nothing."""
+        said = (heard.servers.get(key) for heard in self._heard.values() if now - heard.at <= REPORT_TTL)
+        return [server for server in said if server is not None and server.port in (0, port)]
 
     def discard(self, key: InstanceKey) -> None:
         """Forget what was said of an instance: its id belongs to another process from now on."""

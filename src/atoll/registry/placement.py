@@ -1,4 +1,7 @@
-"""Which mesh port a new service gets, within the range that the gateway listens on."""
+"""Which place on the mesh a new service gets, and how many services there may be.
+
+A node has a port of its own for the first `gateway.mesh_count` places; services beyond are reached by name only.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,21 @@ def mesh_index(services: Iterable[Service], limit: int) -> int:
     """The mesh index of a new service.
 
     Raises:
-        LimitReached: `limit` services have one already.
+        LimitReached: there are `limit` services already.
     """
     return within(free_mesh_index(services), limit)
 
 
 def within(index: int, limit: int) -> int:
-    """A mesh index that has a port.
+    """A mesh index within the number of services.
 
     Raises:
-        LimitReached: it lies outside the range.
+        LimitReached: it lies beyond.
     """
     if index >= limit:
         raise LimitReached(
-            f"there are {limit} services already, and each has a port of its own on the mesh",
-            hint="raise ATOLL_GATEWAY_MESH_COUNT and restart, or delete services that are not used",
+            f"there are {limit} services already",
+            hint="delete services that are not used, or raise ATOLL_REGISTRY_SERVICES and restart",
             limit=limit,
         )
     return index
@@ -39,6 +42,6 @@ def new_service(snapshot: Snapshot, name: ServiceName, protocol: Protocol, limit
     """The service that comes into being with its first instance.
 
     Raises:
-        LimitReached: no mesh index is free.
+        LimitReached: there are `limit` services already.
     """
     return Service(name=name, protocol=protocol, mesh_index=mesh_index(snapshot.services.values(), limit))

@@ -62,14 +62,14 @@ class Registry:
         clock: Clock,
         knobs: settings.Registry,
         *,
-        mesh_count: int,
+        service_limit: int,
         listeners: Listeners | None = None,
         make_token: Callable[[], str] = new_token,
     ) -> None:
         self.store = store
         self.clock = clock
         self.knobs = knobs
-        self.mesh_count = mesh_count
+        self.service_limit = service_limit
         self.listeners = listeners or Listeners()
         self.facts = Facts(store)
         self.leases = Leases(make_token)
@@ -167,7 +167,7 @@ class Registry:
         draft.change(_verb(admission.kind), instance)
         draft.require(service_key(key[0]))
         if not self.facts.knows(key[0]):
-            fresh = new_service(self.facts.snapshot, key[0], wanted.protocol, self.mesh_count)
+            fresh = new_service(self.facts.snapshot, key[0], wanted.protocol, self.service_limit)
             draft.put(service_key(key[0]), encode(fresh))
         revision = await draft.commit(self.store)
         for other in evicted:
@@ -327,7 +327,7 @@ class Registry:
 
     def _believed(self, instance: Instance, word: Health | None) -> Health:
         key, now = key_of(instance), self.clock.now()
-        checks = self.nodes.checks(key, now)
+        checks = self.nodes.checks(key, instance.port, now)
         if not checks and _by_check(instance) and word is None and now - self.started < REPORT_TTL:
             return Health(instance.state, instance.cause)  # after a restart, until the nodes have had time to report
         return health(word, self._standing(key), checks)
@@ -335,7 +335,7 @@ class Registry:
     def _with_health(self, instance: Instance, standing: Standing, wall: float) -> Instance:
         if instance.state in WORDS or _by_check(instance):
             return instance
-        wanted = health(None, standing, self.nodes.checks(key_of(instance), self.clock.now()))
+        wanted = health(None, standing, self.nodes.checks(key_of(instance), instance.port, self.clock.now()))
         since = instance.since if wanted.state is instance.state else wall
         return msgspec.structs.replace(instance, state=wanted.state, cause=wanted.cause, since=since)
 

@@ -122,7 +122,7 @@ async def serving(
                 store,
                 time,
                 settings.registry,
-                mesh_count=settings.gateway.mesh_count,
+                service_limit=settings.registry.services,
                 listeners=own_listeners(settings, port),
             )
             archive = Archive(store, settings.registry)

@@ -92,14 +92,14 @@ async def staged(
     clock: FakeClock | None = None,
     store: Store | None = None,
     knobs: settings.Registry | None = None,
-    mesh_count: int = 256,
+    service_limit: int = 256,
 ) -> AsyncIterator[Stage]:
     """A running registry; with `store`, over one that is open already (a restart)."""
     time = clock or FakeClock()
     if store is None:
         async with (
             open_memory(clock=time) as fresh,
-            staged(clock=time, store=fresh, knobs=knobs, mesh_count=mesh_count) as stage,
+            staged(clock=time, store=fresh, knobs=knobs, service_limit=service_limit) as stage,
         ):
             yield stage
         return
@@ -109,7 +109,7 @@ async def staged(
         store,
         time,
         chosen,
-        mesh_count=mesh_count,
+        service_limit=service_limit,
         listeners=OURS,
         make_token=lambda: f"{id(registry):x}-{next(tokens)}",
     )

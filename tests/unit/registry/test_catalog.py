@@ -126,8 +126,8 @@ async def test_a_project_is_applied_as_one_commit_and_twice_changes_nothing() ->
         assert sorted(indexes) == [0, 1]
 
 
-async def test_a_project_with_more_services_than_mesh_ports_is_refused_as_a_whole() -> None:
-    async with staged(mesh_count=2) as stage:
+async def test_a_project_with_more_services_than_the_limit_is_refused_as_a_whole() -> None:
+    async with staged(service_limit=2) as stage:
         services = tuple(Service(name=ServiceName(f"s{number}"), run=RUN) for number in range(3))
         with pytest.raises(LimitReached):
             await stage.catalog.apply(lambda snapshot: operations(snapshot, Project(name="shop", services=services)))

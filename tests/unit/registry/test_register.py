@@ -132,13 +132,13 @@ async def test_services_created_at_once_get_different_mesh_ports_and_a_freed_one
         assert services[ServiceName("fresh")].mesh_index == freed
 
 
-async def test_more_services_than_mesh_ports_are_refused_with_the_setting_to_raise() -> None:
-    async with staged(mesh_count=2) as stage:
+async def test_more_services_than_the_limit_are_refused_with_the_setting_to_raise() -> None:
+    async with staged(service_limit=2) as stage:
         await stage.register("a", "one", 9001)
         await stage.register("b", "one", 9002)
         with pytest.raises(LimitReached, match="2 services") as caught:
             await stage.register("c", "one", 9003)
-        assert "ATOLL_GATEWAY_MESH_COUNT" in str(caught.value.hint)
+        assert "ATOLL_REGISTRY_SERVICES" in str(caught.value.hint)
         await stage.register("b", "two", 9004)
 
 
