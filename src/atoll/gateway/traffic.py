@@ -81,16 +81,17 @@ class Traffic:
         self.old_workers = workers.old
         self.workers = workers.old if workers.current is None else (workers.current, *workers.old)
         owners = {
-            (backend.name, server.name): (backend.service, server.instance)
+            (backend.name, server.name): ((backend.service, server.instance), server.port)
             for backend in self._config().backends
             for server in backend.servers
         }
         wall = self._clock.wall()
         found: dict[Answerer, ServerReport] = {}
         for stat in stats:
-            owner = owners.get((stat.backend, stat.server))
-            if owner is not None:
-                found[owner] = _merged(found.get(owner), owner, stat, wall)
+            known = owners.get((stat.backend, stat.server))
+            if known is not None:
+                owner, port = known
+                found[owner] = _merged(found.get(owner), owner, port, stat, wall)
         self.reports = tuple(found.values())
 
     def _routed(self) -> set[Answerer]:
@@ -128,13 +129,14 @@ def _parsed(text: str) -> list[ServerStat]:
     return list(parse_stat(text))
 
 
-def _merged(before: ServerReport | None, owner: Answerer, stat: ServerStat, wall: float) -> ServerReport:
+def _merged(before: ServerReport | None, owner: Answerer, port: int, stat: ServerStat, wall: float) -> ServerReport:
     """An instance stands in several backends when routes pick versions: up when every one says so, traffic summed."""
     service, instance = owner
     report = ServerReport(
         service=service,
         instance=instance,
         up=stat.up,
+        port=port,
         cause=stat.cause,
         since=wall - stat.since,
         sessions=stat.sessions,
@@ -147,6 +149,7 @@ def _merged(before: ServerReport | None, owner: Answerer, stat: ServerStat, wall
         service=service,
         instance=instance,
         up=before.up and report.up,
+        port=port,
         cause=worse.cause,
         since=worse.since,
         sessions=before.sessions + report.sessions,

@@ -55,6 +55,8 @@ class ServerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     service: ServiceName
     instance: InstanceId
     up: bool
+    port: int = 0
+    """Where it was checked; 0: not told. An instance that has moved meanwhile is not meant."""
     cause: str = ""
     """Check status and detail, such as `L4CON: Connection refused`."""
     since: float = 0.0
