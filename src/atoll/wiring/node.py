@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+import msgspec
+
 from atoll import __version__
 from atoll.errors import AtollError, PortTaken
 from atoll.gateway.driver import STOP_GRACE, Driver
@@ -26,7 +28,7 @@ from atoll.kit.watchdog import Watchdog
 from atoll.model.keys import FACTS
 from atoll.model.names import NodeName, ServiceName
 from atoll.model.project import Project
-from atoll.model.report import LoopReport, NodeReport, Phase, ProcessReport
+from atoll.model.report import GatewayReport, LoopReport, NodeReport, Phase, ProcessReport
 from atoll.model.service import State
 from atoll.model.snapshot import Snapshot
 from atoll.project.load import Loaded
@@ -73,6 +75,7 @@ class Node:
         self.watch = self.client.watch(FACTS)
         self.watchdog = Watchdog(clock, limit=settings.watchdog.limit, quiet=settings.watchdog.quiet)
         self.facts = Snapshot()
+        self._news = asyncio.Event()
         self._measured: tuple[float, tuple[ProcessReport, ...]] = (float("-inf"), ())
         """When our own processes were last looked at, and what was seen."""
 
@@ -92,11 +95,20 @@ class Node:
         await self.control_plane.begin()
 
     async def follow_facts(self) -> None:
-        """Every change of the facts goes to the gateway and to the supervisor."""
+        """Every change of the facts goes to the gateway at once, and to the supervisor."""
         async for batch in self.watch:
             self.facts = batch.apply(self.facts)
             self.driver.offer(self.facts)
+            self._news.set()
+
+    async def follow_wishes(self) -> None:
+        """The supervisor hears of the newest facts; of what comes while it listens, only the last."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            began = self._clock.now()
             await self.supervisor.want(dict(self.facts.services), self._elsewhere(self.facts))
+            await self._clock.sleep((self._clock.now() - began) / WISHES_SHARE)
 
     def _elsewhere(self, snapshot: Snapshot) -> Elsewhere:
         ours = NodeName(self.settings.node)
@@ -123,7 +135,7 @@ class Node:
             version=__version__,
             started=self._started,
             children=self.supervisor.report(),
-            gateway=self.driver.report(),
+            gateway=caught_up(self.driver.report(), self.facts.revision, self.watch.revision),
             servers=self.driver.servers(),
             loop=self._loop(),
             processes=await self._own_processes(),
@@ -243,6 +255,17 @@ async def _run(
         await node.client.close()
 
 
+def caught_up(gateway: GatewayReport, known: int, heard: int) -> GatewayReport:
+    """`gateway` at the revision up to which it misses nothing.
+
+    When it runs the newest facts (of `known`), it also runs what was `heard` since then: commits that change no fact,
+    such as those that prune the history.
+    """
+    if gateway.revision < known or heard <= gateway.revision:
+        return gateway
+    return msgspec.structs.replace(gateway, revision=heard)
+
+
 def own_processes(pids: Mapping[str, Collection[int]]) -> tuple[ProcessReport, ...]:
     """What each of our own programs uses; blocking, some hundred microseconds."""
     found = ((name, vitals(members)) for name, members in pids.items())
@@ -268,6 +291,7 @@ async def _serve(node: Node, tasks: Tasks, wanted: frozenset[ServiceName], stop:
     supervising = tasks.start("supervisor", node.supervisor.run())
     following = tasks.start("facts", node.follow_facts())
     reporting = tasks.start("report", node.report())
+    tasks.start("wishes", node.follow_wishes())
     tasks.start("output", node.show_output())
     progress = tasks.start("progress", node.show_progress(wanted))
     await stop.asked.wait()
