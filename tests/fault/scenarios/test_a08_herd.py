@@ -6,6 +6,7 @@ Each is the SDK's own membership with a connection of its own; only its calls ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -47,12 +48,16 @@ async def test_a_herd_of_clients_comes_back_spread_over_time(scenario: Scenario)
 async def herd(scenario: Scenario, fleet: Fleet, count: int, ttl: float) -> None:
     history, period = scenario.history("registrations"), ttl / 3
     usual = count / period
-    async with owned("herd") as tasks:
+    headers = {"Authorization": f"Bearer {fleet.platform.token}"}
+    async with contextlib.AsyncExitStack() as stack:
+        clients = stack.enter_context(contextlib.ExitStack())
+        tasks = await stack.enter_async_context(owned("herd"))
         for number in range(count):
             name = InstanceId(f"herd-{number}")
             said = Registration(host=f"127.9.{number // 200}.{1 + number % 200}", port=9, ttl=ttl)
             rng = random.Random(scenario.rng.random())
-            member = Member(SERVICE, name, said, Recorded(fleet, history), SystemClock(), rng=rng)
+            client = clients.enter_context(Client(fleet.settings.socket, headers=headers))
+            member = Member(SERVICE, name, said, Recorded(client, history), SystemClock(), rng=rng)
             tasks.start(name, member.keep())
             await asyncio.sleep(period / count)
         await asyncio.sleep(2 * period)
@@ -91,8 +96,8 @@ async def herd(scenario: Scenario, fleet: Fleet, count: int, ttl: float) -> None
 class Recorded:
     """One client's way to the control plane: a connection of its own, every call in the history."""
 
-    def __init__(self, fleet: Fleet, history: History) -> None:
-        self._client = Client(fleet.settings.socket, headers={"Authorization": f"Bearer {fleet.platform.token}"})
+    def __init__(self, client: Client, history: History) -> None:
+        self._client = client
         self._history = history
 
     async def register(self, service: ServiceName, instance: InstanceId, said: Registration) -> Registered:
