@@ -29,9 +29,9 @@ def reply(answer: msgspec.Struct, *, status: int = 200, headers: Mapping[str, st
     return Response(msgspec.json.encode(answer), status, {**told, **(headers or {})}, media_type="application/json")
 
 
-async def take(control: Control, request: Request, kind: type[T]) -> T:
-    """The request's body as `kind`; see `body` for how it refuses."""
-    return body.parse(await body.read(request, limit=control.settings.api.body_limit), kind)
+async def take(control: Control, request: Request, kind: type[T], *, limit: int | None = None) -> T:
+    """The request's body as `kind`, at most `limit` bytes (default: the setting); see `body` for how it refuses."""
+    return body.parse(await body.read(request, limit=limit or control.settings.api.body_limit), kind)
 
 
 async def take_or(control: Control, request: Request, kind: type[T], default: T) -> T:
