@@ -1,4 +1,4 @@
 """Builds processes out of parts: the only package that knows everybody.
 
-`node.run_platform` is what `atoll up` runs; `atoll.server.serve` is all of `atoll server`.
+`platform.run_platform` is what `atoll up` runs; `atoll.server.serve` is all of `atoll server`.
 """

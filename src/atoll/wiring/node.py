@@ -1,52 +1,41 @@
-"""The node: everything `atoll up` runs on this machine, in one block that leaves nothing half done.
+"""The node: the parts of one machine and what flows between them.
 
-Order of life: gateway and control plane begin side by side (the gateway from its last good files, so traffic flows
-before any fact is known); the project is applied as a plan; facts flow from the watch to gateway and supervisor; the
-node reports. At a graceful end the children go first, dependants before dependencies, then the gateway, then the
-control plane. A node that is killed leaves all of them running, and the next one adopts them.
+Facts flow from the watch to gateway and supervisor; reports flow to the control plane, output and progress to the
+console. Who starts and ends what, and in which order, is `platform`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
-
-import msgspec
+from collections.abc import Collection, Mapping
 
 from atoll import __version__
-from atoll.errors import AtollError, PortTaken
-from atoll.gateway.driver import STOP_GRACE, Driver
+from atoll.errors import AtollError
+from atoll.gateway.driver import Driver
 from atoll.identity.token import ensure_token
-from atoll.kit.clock import Clock, SystemClock
-from atoll.kit.listeners import listeners
+from atoll.kit.clock import Clock
 from atoll.kit.logs import Log
-from atoll.kit.tasks import Tasks, owned
 from atoll.kit.vitals import vitals
 from atoll.kit.watchdog import Watchdog
 from atoll.model.keys import FACTS
 from atoll.model.names import NodeName, ServiceName
 from atoll.model.project import Project
-from atoll.model.report import GatewayReport, LoopReport, NodeReport, Phase, ProcessReport
+from atoll.model.report import LoopReport, NodeReport, Phase, ProcessReport
 from atoll.model.service import State
 from atoll.model.snapshot import Snapshot
-from atoll.project.load import Loaded
 from atoll.sdk.client import Client
 from atoll.settings import Settings
 from atoll.supervisor.output import Kind, follow_logs
 from atoll.supervisor.supervisor import Supervisor
 from atoll.supervisor.tree import Elsewhere
-from atoll.wiring.console import Console, Stop
+from atoll.wiring.console import Console
 from atoll.wiring.control_plane import ControlPlane
 from atoll.wiring.membership import ApiRegistrar, GatewayTraffic
-from atoll.wiring.mesh import choosing, moved, settled
 from atoll.wiring.ports import refuse_taken
 from atoll.wiring.progress import Progress
 
 log = Log("node")
-ANSWERS_WITHIN = 20.0
-"""Seconds the control plane has for its first answer; it takes about half a second."""
 WISHES_SHARE = 0.1
 """Share of the time that the supervisor's look at the facts may take: with 20,000 instances it takes 5 ms each time."""
 REPORT_EVERY = 1.0
@@ -217,44 +206,12 @@ class Node:
             await self._clock.sleep(0.1)
 
 
-async def run_platform(
-    loaded: Loaded, settings: Settings, console: Console, *, services: Collection[str] = (), stop: Stop
-) -> None:
-    """Run the node until `stop` is asked for and everything has ended. `services`: only these and what they need.
-
-    Raises:
-        AtollError: it cannot start; what it had started is ended again.
-    """
-    clock = SystemClock()
-    wanted = selected(loaded.project, services)
-    for last in (False, False, True):
-        async with choosing(clock) as chosen:
-            node = Node(await asyncio.to_thread(_settled, settings, loaded), console, clock)
-            try:
-                await _run(node, chosen, loaded.project, wanted, stop)
-            except PortTaken as taken:  # between our look and HAProxy's bind somebody came who takes no turns
-                if last or not moved(taken, node.settings, os.environ):
-                    raise
-                log.warning("another block of mesh ports is chosen", cause=taken.detail)
-            else:
-                return
-
-
-async def _run(
-    node: Node, chosen: Callable[[], None], project: Project, wanted: frozenset[ServiceName], stop: Stop
-) -> None:
-    try:
-        async with owned("node") as tasks, node.watchdog.watching():
-            await node.begin(project, wanted)
-            node.console.part_begins("gateway")
-            async with node.driver.running():
-                chosen()
-                await _live(node, tasks, project, wanted, stop)
-            await node.control_plane.stop(force=stop.forced.is_set())
-    except* AtollError as group:
-        await _give_up(node, group)
-    finally:
-        await node.client.close()
+def own_processes(pids: Mapping[str, Collection[int]]) -> tuple[ProcessReport, ...]:
+    """What each of our own programs uses; blocking, some hundred microseconds."""
+    found = ((name, vitals(members)) for name, members in pids.items())
+    return tuple(
+        ProcessReport(name=name, memory=used.memory, descriptors=used.descriptors, cpu=used.cpu) for name, used in found
+    )
 
 
 def caught_up(gateway: GatewayReport, known: int, heard: int) -> GatewayReport:
@@ -266,96 +223,3 @@ def caught_up(gateway: GatewayReport, known: int, heard: int) -> GatewayReport:
     if gateway.revision < known or heard <= gateway.revision:
         return gateway
     return msgspec.structs.replace(gateway, revision=heard)
-
-
-def own_processes(pids: Mapping[str, Collection[int]]) -> tuple[ProcessReport, ...]:
-    """What each of our own programs uses; blocking, some hundred microseconds."""
-    found = ((name, vitals(members)) for name, members in pids.items())
-    return tuple(
-        ProcessReport(name=name, memory=used.memory, descriptors=used.descriptors, cpu=used.cpu) for name, used in found
-    )
-
-
-async def _live(node: Node, tasks: Tasks, project: Project, wanted: frozenset[ServiceName], stop: Stop) -> None:
-    """From a gateway that runs to one that has ended."""
-    node.console.part_ready("gateway", node.age, node.addresses()[0][1])
-    node.console.part_begins("control plane")
-    await node.control_plane.answers(ANSWERS_WITHIN)
-    tasks.start("control plane", node.control_plane.keep())
-    node.console.part_ready("control plane", node.age, node.addresses()[2][1])
-    await _apply(node.client, project, wanted)
-    await _serve(node, tasks, wanted, stop)
-    await node.driver.stop(0 if stop.forced.is_set() else STOP_GRACE)
-
-
-async def _serve(node: Node, tasks: Tasks, wanted: frozenset[ServiceName], stop: Stop) -> None:
-    """From the first fact to the last child."""
-    supervising = tasks.start("supervisor", node.supervisor.run())
-    following = tasks.start("facts", node.follow_facts())
-    reporting = tasks.start("report", node.report())
-    tasks.start("wishes", node.follow_wishes())
-    tasks.start("output", node.show_output())
-    progress = tasks.start("progress", node.show_progress(wanted))
-    await stop.asked.wait()
-    progress.cancel()
-    leaving = tasks.start("leaving", node.left())
-    ending = tasks.start("shutdown", node.supervisor.shutdown())
-    forcing = tasks.start("force", _force(node.supervisor, stop))
-    await ending
-    await supervising
-    forcing.cancel()
-    leaving.cancel()
-    for task in (following, reporting):
-        task.cancel()
-    node.console.stopping({})
-
-
-async def _force(supervisor: Supervisor, stop: Stop) -> None:
-    await stop.forced.wait()
-    await supervisor.shutdown(force=True)
-
-
-async def _apply(client: Client, project: Project, wanted: frozenset[ServiceName]) -> None:
-    """Make the project's facts true; services that were asked for are wanted to run, the others are not."""
-    await client.apply(project)
-    for view in (await client.services()).services:
-        service = view.service
-        if service.run is None or service.origin != project.name:
-            continue
-        if service.name in wanted and service.run.stopped:
-            await client.start(service.name)
-        elif service.name not in wanted and not service.run.stopped:
-            await client.stop(service.name)
-
-
-async def _give_up(node: Node, group: ExceptionGroup[AtollError]) -> None:
-    """The platform cannot run: end what this node started, leave what it found running, and say the first reason."""
-    if not node.control_plane.adopted:
-        await node.control_plane.stop()
-    raise first(group) from group
-
-
-def first(group: ExceptionGroup[AtollError]) -> AtollError:
-    """The first error of a (nested) group: the one that a person should read."""
-    error = group.exceptions[0]
-    return first(error) if isinstance(error, ExceptionGroup) else error
-
-
-def selected(project: Project, services: Collection[str]) -> frozenset[ServiceName]:
-    """The services to run: all, or those named and what they depend on."""
-    needs = {one.name: tuple(one.run.depends_on) if one.run else () for one in project.services}
-    waiting = [ServiceName(name) for name in services] or list(needs)
-    found: set[ServiceName] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(needs.get(name, ()))
-    return frozenset(found)
-
-
-def _settled(settings: Settings, loaded: Loaded) -> Settings:
-    if loaded.listener is not None and "ATOLL_GATEWAY_PORT" not in os.environ:
-        gateway = replace(settings.gateway, host=loaded.listener.host, port=loaded.listener.port)
-        settings = replace(settings, gateway=gateway)
-    return settled(settings, listeners(), os.environ)

@@ -5,7 +5,7 @@ from atoll.model.project import Project
 from atoll.model.report import ChildReport, Phase, ServerReport
 from atoll.model.service import Condition, Instance, Run, Service
 from atoll.model.snapshot import Snapshot
-from atoll.wiring.node import selected
+from atoll.wiring.platform import selected
 from atoll.wiring.progress import Progress
 
 ORDERS = ServiceName("orders")

@@ -72,7 +72,7 @@ def _state(invocation: Invocation, loaded: Loaded) -> Path:
 async def _foreground(
     invocation: Invocation, loaded: Loaded, settings: Settings, wanted: tuple[str, ...], claim: NodeClaim
 ) -> int:
-    from atoll.wiring.node import run_platform
+    from atoll.wiring.platform import run_platform
 
     screen = Screen(
         sys.stdout,
