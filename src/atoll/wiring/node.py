@@ -10,6 +10,8 @@ import asyncio
 import os
 from collections.abc import Collection, Mapping
 
+import msgspec
+
 from atoll import __version__
 from atoll.errors import AtollError
 from atoll.gateway.driver import Driver
@@ -21,7 +23,7 @@ from atoll.kit.watchdog import Watchdog
 from atoll.model.keys import FACTS
 from atoll.model.names import NodeName, ServiceName
 from atoll.model.project import Project
-from atoll.model.report import LoopReport, NodeReport, Phase, ProcessReport
+from atoll.model.report import GatewayReport, LoopReport, NodeReport, Phase, ProcessReport
 from atoll.model.service import State
 from atoll.model.snapshot import Snapshot
 from atoll.sdk.client import Client
