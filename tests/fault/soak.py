@@ -56,6 +56,8 @@ FILLING = 1000
 OLD_WORKERS = 5
 MEMORY_LIMIT = 1.0
 """MiB per hour that a process of ours may grow."""
+MEMORY_STEP = 0.125
+"""MiB that the C library asks for at a time."""
 FAILURES_KEPT = 1000
 KNOBS = {
     "ATOLL_REGISTRY_TTL": "10",
@@ -373,7 +375,7 @@ class Soak:
                     for (whose, life), points in series.items()
                     if whose == process
                 }
-                found[f"{name} {process}"] = slope(lives)
+                found[f"{name} {process}"] = slope(lives, step=MEMORY_STEP if scale > 1 else 1.0)
         return found
 
 

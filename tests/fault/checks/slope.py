@@ -28,8 +28,12 @@ class Slope(NamedTuple):
         return "grows" if self.per_hour > limit else "flat"
 
 
-def slope(lives: Mapping[Any, Points], *, warm_up: float = WARM_UP) -> Slope:
-    """The common slope of all lives, each with a level of its own (a restart is no growth and hides none)."""
+def slope(lives: Mapping[Any, Points], *, warm_up: float = WARM_UP, step: float = 0.0) -> Slope:
+    """The common slope of all lives, each with a level of its own (a restart is no growth and hides none).
+
+    `step`: what the number moves by at least (an allocator asks for 128 KiB at a time). One such step looks like a slope
+    of one and a half steps over the time that was watched, so that much is never sure.
+    """
     centred: list[tuple[float, float]] = []
     kept = 0
     for points in lives.values():
@@ -45,5 +49,6 @@ def slope(lives: Mapping[Any, Points], *, warm_up: float = WARM_UP) -> Slope:
         return Slope(0.0, 0.0, 0)
     rise = sum(at * number for at, number in centred) / spread
     rest = sum((number - rise * at) ** 2 for at, number in centred)
-    error = math.sqrt(rest / max(1, len(centred) - kept - 1) / spread)
+    watched = math.sqrt(12 * spread / len(centred) * kept)  # seconds, of lives of equal length
+    error = math.hypot(math.sqrt(rest / max(1, len(centred) - kept - 1) / spread), 1.5 * step / watched)
     return Slope(rise * 3600, error * 3600, len(centred))

@@ -38,3 +38,9 @@ def test_too_little_says_nothing_and_much_noise_in_a_short_time_is_undecided() -
     assert slope({1: line(0.0, seconds=60)}).verdict(1.0) == "undecided"
     assert slope({}).points == 0
     assert slope({1: [(at, 3.0 if at > 100 else 0.0) for at in range(60, 140, 5)]}, warm_up=0).verdict(900.0) != "grows"
+
+
+def test_one_step_in_a_few_minutes_is_no_proof_of_growth() -> None:
+    step = [(at, 41.05 if at < 150 else 41.18) for at in range(60, 240, 5)]
+    assert slope({1: step}, warm_up=0, step=0.125).verdict(1.0) == "undecided"
+    assert slope({1: line(1.5, seconds=8 * 3600)}, step=0.125).verdict(1.0) == "grows"
