@@ -178,6 +178,7 @@ class Reconciler:
             due = self._looked + self._look_interval * (5 if news else 1)
             if self._unsure or began >= due:
                 await self._look()
+                self._silent = None  # it answers: what was not answered before was slow, not hung
             await self._bring()
             self._silent, self._failed = None, 0
         except StalePlan as error:
