@@ -92,7 +92,7 @@ async def test_more_servers_than_haproxy_may_hold_are_refused_and_the_last_good_
             await fleet.forget("many")
             began = time.monotonic()
             while not await fleet.do(fleet.platform.settled):
-                assert time.monotonic() - began < 60, fleet.platform.gateway()
+                assert time.monotonic() - began < 300, fleet.platform.gateway()
                 await asyncio.sleep(0.2)
             healed = time.monotonic() - began
         scenario.measured(
