@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import stat
@@ -50,6 +51,7 @@ async def curl(*arguments: str) -> tuple[int, Any]:
     return int(status), json.loads(text)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_two_curl_commands_register_and_renew_a_service(tmp_path: Path) -> None:
     async with plane_at(settings_in(tmp_path)) as plane:
         url = f"http://127.0.0.1:{plane.serving.port}/api/v1/services/orders/instances/orders-1"

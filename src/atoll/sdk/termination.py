@@ -12,6 +12,10 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
 class Termination:
@@ -19,31 +23,40 @@ class Termination:
 
     def __init__(self, arrived: Callable[[], object]) -> None:
         self.asked = False
+        self.gone = False
         self._arrived = arrived
         self._loop = asyncio.get_running_loop()
-        self._before = signal.getsignal(signal.SIGTERM)
+        self.before = signal.getsignal(signal.SIGTERM)
 
     @property
     def nobody_else(self) -> bool:
         """Whether the signal would just end the process."""
-        return self._before == signal.SIG_DFL
+        return self.before == signal.SIG_DFL
 
     def install(self) -> bool:
         """Stand in front; False where that is impossible."""
-        if threading.current_thread() is not threading.main_thread() or self._before is None:
+        if threading.current_thread() is not threading.main_thread() or self.before is None:
             return False
         signal.signal(signal.SIGTERM, self._handle)
         return True
 
     def remove(self) -> None:
-        """Step back, unless somebody else has taken the place."""
+        """Step back, unless somebody else has taken the place; then they hand it past us when they go."""
+        self.gone = True
         if signal.getsignal(signal.SIGTERM) == self._handle:
-            signal.signal(signal.SIGTERM, self._before)
+            signal.signal(signal.SIGTERM, self._who_is_left())
+
+    def _who_is_left(self) -> Handler:
+        """Whoever stood here before us and has not gone since: memberships may end in any order."""
+        before = self.before
+        while isinstance(earlier := getattr(before, "__self__", None), Termination) and earlier.gone:
+            before = earlier.before
+        return before
 
     @property
     def heard_by_loop(self) -> bool:
         """Whether a handler of `loop.add_signal_handler` had the signal already; it cannot be held back from that."""
-        return getattr(self._before, "__module__", "").partition(".")[0] in {"asyncio", "uvloop"}
+        return getattr(self.before, "__module__", "").partition(".")[0] in {"asyncio", "uvloop"}
 
     def pass_on(self) -> None:
         """Step back and let the handler before us have the signal, once."""

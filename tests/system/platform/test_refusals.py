@@ -143,7 +143,7 @@ def test_text_with_control_characters_is_shown_escaped_wherever_it_comes_from(pl
         ATOLL_SUPERVISOR_RESTART_BASE="0.05",
     )
     assert made("up", "-d").code == 0
-    until(lambda: made.children("rude")["rude-1"].get("exit_code") == 3, "it ended")
+    until(lambda: made.children("rude").get("rude-1", {}).get("exit_code") == 3, "it ended")
     for shown in (made("ps").out, made("ps", "--json").out, made("logs", "rude").out, made.node_log()):
         assert "red" in shown
         assert not [byte for byte in shown if byte < " " and byte != "\n"], shown
