@@ -46,7 +46,7 @@ lint: setup
 lock: setup
 	@$(BIN)/python -m pip install -q uv
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
-	  pyproject.toml --group dev --group shop -o requirements.lock
+	  pyproject.toml --extra telemetry --group dev --group shop -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ from typing import Any
 
 from atoll.errors import InvalidValue
 
+SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 SOCKET_PATH_LIMIT = 96
 """Bytes of a unix socket path that HAProxy can still rename during a bind (the kernel's limit is 107)."""
 
@@ -136,6 +137,46 @@ class Supervisor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Telemetry:
+    """Traces, logs and metrics: one process of its own (needs `pip install "atoll[telemetry]"`)."""
+
+    enabled: bool = True
+    """Whether `atoll up` runs it; without its packages it does not, and says so."""
+    host: str = "127.0.0.1"
+    """Address that OTLP is taken on; anything but loopback must be asked for."""
+    http_port: int = 4318
+    """Port of OTLP over HTTP; 0: a free one."""
+    grpc_port: int = 4317
+    """Port of OTLP over gRPC; 0: a free one."""
+    body_limit: int = 16 << 20
+    """Bytes of one OTLP body after inflating."""
+    buffer_bytes: int = 64 << 20
+    """Bytes waiting to be committed, of all signals; beyond it senders are told to come back (429, Retry-After)."""
+    flush: float = 1.0
+    """Seconds that bodies are gathered before they are committed together: one insert costs about 100 ms of CPU."""
+    memory: int = 640 << 20
+    """Bytes the engine may use; a query or insert beyond it is refused, the process lives on."""
+    query_time: float = 10.0
+    """Seconds a query may take."""
+    query_memory: int = 256 << 20
+    """Bytes a query may use."""
+    traces_days: float = 3.0
+    """Days that spans are kept."""
+    kept_days: float = 14.0
+    """Days that traces with errors, slow ones and degraded ones are kept, and the sample of the rest."""
+    logs_days: float = 7.0
+    """Days that log records are kept."""
+    metrics_days: float = 30.0
+    """Days that metrics are kept."""
+    disk_bytes: int = 20 << 30
+    """Bytes on disk of everything; beyond it the oldest days go first."""
+    series: int = 100_000
+    """Metric series at most; what comes beyond is added up in an overflow series and counted."""
+    clickhouse: str = ""
+    """URL of a ClickHouse server to write to, instead of the embedded engine (clickhouse://user@host:8123/database)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Watchdog:
     """The watch over the event loops of node and control plane."""
 
@@ -158,6 +199,7 @@ class Settings:
     registry: Registry = field(default_factory=Registry)
     gateway: Gateway = field(default_factory=Gateway)
     supervisor: Supervisor = field(default_factory=Supervisor)
+    telemetry: Telemetry = field(default_factory=Telemetry)
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     @property
@@ -180,9 +222,29 @@ class Settings:
         return self.run / "api.sock"
 
     @property
+    def telemetry_socket(self) -> Path:
+        """The telemetry process's unix socket: queries."""
+        return self.run / "telemetry.sock"
+
+    @property
+    def requests_socket(self) -> Path:
+        """Where HAProxy sends a line for every request."""
+        return self.run / "requests.sock"
+
+    @property
     def token_file(self) -> Path:
         """The root token, readable by this user only."""
         return self.state / "token"
+
+    @property
+    def ingest_token_file(self) -> Path:
+        """The token that services send their telemetry with; it allows nothing else."""
+        return self.state / "ingest-token"
+
+    @property
+    def telemetry_folder(self) -> Path:
+        """Folder of the telemetry engine; one process owns it."""
+        return self.state / "telemetry"
 
 
 def runtime_folder() -> Path:
@@ -197,6 +259,7 @@ GROUPS = {
     "registry": Registry,
     "gateway": Gateway,
     "supervisor": Supervisor,
+    "telemetry": Telemetry,
     "watchdog": Watchdog,
 }
 
@@ -221,6 +284,10 @@ def _overrides(group: str, kind: type[Any], environ: Mapping[str, str]) -> dict[
 
 
 def _typed(variable: str, text: str, kind: type[Any]) -> Any:
+    if kind is bool:
+        if text.lower() not in SWITCHES:
+            raise InvalidValue(f"{variable} is neither on nor off", hint=f"set {variable} to 1 or 0")
+        return SWITCHES[text.lower()]
     try:
         return kind(text)
     except ValueError:
