@@ -44,12 +44,14 @@ _CONNECTION = """\
   tcp-request connection set-var(sess.id) uuid()
 """
 
+# Only where a route names a host is it worth a variable.
 _HOST = f"""\
   http-request set-var(txn.path) path
-  http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)
-  acl host_given var(txn.host) -m len gt 0
-  acl host_odd var(txn.host) -m sub ~ / ? {quote('"')}
+  acl host_given req.hdr(host) -m len gt 0
+  acl host_odd req.hdr(host) -m sub ~ / ? {quote('"')}
 {refusal(problem.HOST_REFUSED, "host_odd or !host_given !HTTP_1.0")}
+  acl hosts str({HOSTS}),map_str({_ROUTES}) -m found
+  http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.) if hosts
 """
 
 # What a client says about itself is dropped and said anew; so is everything that only concerns its own connection
@@ -66,7 +68,6 @@ _OWNERSHIP = """\
   http-request del-header forwarded
   http-request add-header x-forwarded-for %[var(sess.client)]
   http-request add-header x-forwarded-proto http
-  http-request add-header x-forwarded-host %[req.hdr(host)]
   http-request set-header x-real-ip %[var(sess.client)]
 """
 
@@ -79,10 +80,10 @@ _SETTLED = "{ var(txn.at) -m end | r t }"
 
 _SHORT_WAY = f"""\
   acl led var(txn.at) -m found
-  acl hosts str({HOSTS}),map_str({_ROUTES}) -m found
+  acl host_asked var(txn.host) -m found
   acl odd path -m sub % // /. {quote(chr(92))}
-  http-request set-var(txn.at) {_LOOKS[0]} if hosts
-  http-request set-var(txn.at) {_LOOKS[1]} if !led hosts
+  http-request set-var(txn.at) {_LOOKS[0]} if host_asked
+  http-request set-var(txn.at) {_LOOKS[1]} if host_asked !led
   http-request set-var(txn.at) {_LOOKS[2]} if !led
   http-request allow if {_SETTLED} !odd {{ path_beg / }}
 """
