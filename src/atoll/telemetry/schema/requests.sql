@@ -1,0 +1,223 @@
+-- The gateway's request log: HAProxy's lines (gateway/request_log.py) become spans, a roll-up and a count of what is missing.
+-- Every column of a line is text, and nothing in a line makes one of these views fail.
+
+CREATE TABLE IF NOT EXISTS raw_requests
+(
+    Edge String,         -- gateway, mesh, tcp:PORT: the listener
+    Run String,          -- start of the HAProxy process that wrote it, ms
+    Line String,         -- its number, counted from 0 for each Run and Edge
+    Started String,      -- µs since 1970; '-': before the first rule
+    Ended String,        -- µs
+    Trace String,        -- the traceparent that was sent on
+    Parent String,       -- the traceparent that came
+    Target String,       -- route|backend|service, as far as it was found
+    Server String,       -- instance:digest, or <NOSRV>
+    Caller String,
+    Method String,
+    Protocol String,
+    Status String,
+    Termination String,  -- HAProxy's two letters
+    Retries String,      -- with + when another instance got the last attempt
+    Reading String,      -- ms: TR, Tw, Tc, Tr, Ta
+    Waiting String,
+    Connecting String,
+    Answering String,
+    Active String,
+    BytesIn String,
+    BytesOut String,
+    Client String,
+    RequestId String,
+    Mark String,         -- of breaker and fallback
+    Host String,
+    Path String,
+    UserAgent String,
+    Complete String      -- '.1': the line is whole, and of this layout
+)
+ENGINE = Null;
+
+-- The reading of a line, once for all who ask.
+CREATE TABLE IF NOT EXISTS read_requests
+(
+    Edge Enum8('gateway' = 1, 'mesh' = 2, 'tcp' = 3),
+    Started DateTime64(9, 'UTC'),
+    Ended DateTime64(9, 'UTC'),
+    Duration UInt64,     -- µs
+    Trace String, Parent String,
+    Route LowCardinality(String), Service LowCardinality(String), Instance LowCardinality(String), Caller LowCardinality(String),
+    Method LowCardinality(String), Protocol LowCardinality(String), Status UInt16, Termination LowCardinality(String),
+    Failed UInt8, Retries UInt16, Moved UInt8,
+    Reading UInt32, Waiting UInt32, Connecting UInt32, Answering UInt32,  -- ms
+    BytesIn UInt64, BytesOut UInt64,
+    Client String, RequestId String, Mark LowCardinality(String), Host String, Path String, UserAgent String
+)
+ENGINE = Null;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS raw_requests_read TO read_requests AS
+WITH
+    splitByChar('|', Target, 3) AS target,
+    toInt64OrZero(Ended) * 1000 AS stopped,
+    toUInt64(greatest(toInt64OrZero(Active), 0)) * 1000 AS active,
+    toUInt64(if(toInt64OrZero(Started) > 0, greatest(toInt64OrZero(Ended) - toInt64OrZero(Started), 0), active)) AS took,
+    {{time(stopped)}} AS ended
+SELECT
+    if(startsWith(r.Edge, 'tcp'), 'tcp', if(r.Edge = 'mesh', 'mesh', 'gateway')) AS Edge,
+    ended - toIntervalMicrosecond(least(took, 8640000000000)) AS Started,
+    ended AS Ended,
+    took AS Duration,
+    if(r.Trace = '-', '', r.Trace) AS Trace,
+    if(r.Parent = '-', '', r.Parent) AS Parent,
+    if(length(target) = 3, target[1], '') AS Route,
+    multiIf(length(target) != 3, '', target[3] NOT IN ('', '-'), target[3], substringIndex(target[2], ':', 1)) AS Service,
+    if(r.Server IN ('<NOSRV>', '-', ''), '', substring(r.Server, 1, length(r.Server) - 9)) AS Instance,
+    if(r.Caller = '-', '', r.Caller) AS Caller,
+    multiIf(
+        r.Edge NOT IN ('gateway', 'mesh'), '',
+        r.Method IN ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT', 'QUERY'), r.Method,
+        '_OTHER') AS Method,
+    if(r.Protocol IN ('HTTP/1.0', 'HTTP/1.1', 'HTTP/2.0', 'HTTP/3.0'), replaceOne(substring(r.Protocol, 6), '2.0', '2'), '') AS Protocol,
+    toUInt16OrZero(r.Status) AS Status,
+    if(startsWith(r.Termination, '-'), '', r.Termination) AS Termination,
+    Status >= 500 OR (Status != 101 AND substring(r.Termination, 1, 1) IN ('S', 's', 'I', 'R', 'D', 'K', 'U')) AS Failed,
+    toUInt16OrZero(replaceOne(r.Retries, '+', '')) AS Retries,
+    startsWith(r.Retries, '+') AS Moved,
+    toUInt32OrZero(r.Reading) AS Reading,
+    toUInt32OrZero(r.Waiting) AS Waiting,
+    toUInt32OrZero(r.Connecting) AS Connecting,
+    toUInt32OrZero(r.Answering) AS Answering,
+    toUInt64OrZero(r.BytesIn) AS BytesIn,
+    toUInt64OrZero(r.BytesOut) AS BytesOut,
+    if(r.Client = '-', '', r.Client) AS Client,
+    if(r.RequestId = '-', if(r.Trace = '-', '', substring(r.Trace, 4, 49)), r.RequestId) AS RequestId,
+    if(r.Mark = '-', '', r.Mark) AS Mark,
+    if(r.Host = '-', '', r.Host) AS Host,
+    if(r.Path = '-', '', r.Path) AS Path,
+    if(r.UserAgent = '-', '', r.UserAgent) AS UserAgent
+FROM raw_requests AS r
+WHERE r.Complete = '.1';
+
+-- A request through gateway or mesh as a span; bytes to a tcp service have no trace. What nobody sampled is only counted.
+CREATE MATERIALIZED VIEW IF NOT EXISTS read_requests_spans TO spans AS
+SELECT
+    r.Started AS Timestamp,
+    toFixedString(if(r.Trace = '', reinterpretAsString(generateUUIDv4()), unhex(substring(r.Trace, 4, 32))), 16) AS TraceId,
+    toFixedString(if(r.Trace = '', substring(reinterpretAsString(generateUUIDv4(1)), 1, 8), unhex(substring(r.Trace, 37, 16))), 8) AS SpanId,
+    toFixedString(unhex(substring(r.Parent, 37, 16)), 8) AS ParentSpanId,
+    concat(r.Method, ' ', multiIf(r.Route != '', r.Route, r.Service != '', r.Service, 'refused')) AS SpanName,
+    2 AS SpanKind,
+    toString(r.Edge) AS ServiceName,
+    if(r.Edge = 'mesh', 'mesh', 'gateway') AS Source,
+    r.Route AS Route,
+    r.Method AS HttpMethod,
+    r.Status AS HttpStatus,
+    map('service.name', toString(r.Edge)) AS ResourceAttributes,
+    'atoll.gateway' AS ScopeName,
+    CAST(mapFilter((k, v) -> v NOT IN ('', '0'), map(
+        'http.request.method', toString(r.Method),
+        'http.response.status_code', toString(r.Status),
+        'http.request.size', toString(r.BytesIn),
+        'http.response.size', toString(r.BytesOut),
+        'http.request.resend_count', toString(r.Retries),
+        'url.scheme', 'http',
+        'url.path', r.Path,
+        'server.address', r.Host,
+        'client.address', r.Client,
+        'user_agent.original', r.UserAgent,
+        'network.protocol.version', toString(r.Protocol),
+        'error.type', multiIf(r.Status >= 500, toString(r.Status), r.Failed, toString(r.Termination), ''),
+        'atoll.request.id', r.RequestId,
+        'atoll.route', toString(r.Route),
+        'atoll.upstream', toString(r.Service),
+        'atoll.instance', toString(r.Instance),
+        'atoll.caller', toString(r.Caller),
+        'atoll.attempts', if(r.Instance = '', '', toString(r.Retries + 1)),
+        'atoll.redispatched', if(r.Moved, 'true', ''),
+        'atoll.reading_ms', toString(r.Reading),
+        'atoll.queue_ms', toString(r.Waiting),
+        'atoll.connect_ms', toString(r.Connecting),
+        'atoll.response_ms', toString(r.Answering),
+        'atoll.termination', toString(r.Termination),
+        'atoll.mark', toString(r.Mark))), 'Map(LowCardinality(String), String)') AS SpanAttributes,
+    r.Duration * 1000 AS Duration,
+    if(r.Failed, 2, 0) AS StatusCode,
+    transform(toString(r.Termination),
+        ['SC', 'sC', 'SH', 'sH', 'PH', 'SD', 'sD', 'sQ', 'SQ', 'PC', 'PR', 'PD', 'RC', 'CR', 'cR', 'CQ', 'CC', 'CH', 'cH', 'CD', 'cD', 'DD', 'KD'],
+        ['no instance took the connection', 'no instance took the connection in time', 'the instance closed without an answer',
+         'the instance did not answer in time', 'the answer was not valid HTTP', 'the instance closed in the middle of the answer',
+         'the instance went silent in the middle of the answer', 'no instance had room in time', 'no instance was ready',
+         'the gateway refused to connect', 'the gateway refused the request', 'the gateway ended the answer',
+         'the gateway ran out of connections', 'the client left before the request was whole', 'the client was too slow with its request',
+         'the client left while it waited for an instance', 'the client left while the gateway connected',
+         'the client left before the answer', 'the client was too slow with its request', 'the client left in the middle of the answer',
+         'the client went silent', 'the instance was taken out in the middle of the answer', 'the connection was ended on purpose'], '') AS StatusMessage
+FROM read_requests AS r
+WHERE r.Edge != 'tcp' AND (r.Trace = '' OR bitTest(reinterpretAsUInt8(unhex(substring(r.Trace, 54, 2))), 0));
+
+-- Ten seconds of one kind of request: what RED figures, the map and the request metrics are made of.
+CREATE TABLE IF NOT EXISTS requests
+(
+    Time     DateTime('UTC'),               -- start of the ten seconds in which they ended
+    Edge     Enum8('gateway' = 1, 'mesh' = 2, 'tcp' = 3),
+    Service  LowCardinality(String),        -- that it was for; '': none was found
+    Route    LowCardinality(String),        -- '' on the mesh, and where none took it
+    Instance LowCardinality(String),        -- that answered; '': none did
+    Caller   LowCardinality(String),        -- service that called on the mesh, when it said so
+    Method   LowCardinality(String),        -- _OTHER: not one of HTTP's own; '': tcp
+    Status   UInt16,                        -- 0: none was sent, or tcp
+    Count           SimpleAggregateFunction(sum, UInt64),
+    Failed          SimpleAggregateFunction(sum, UInt64),  -- 5xx, and answers that broke off on the instance's side
+    DurationSum     SimpleAggregateFunction(sum, UInt64),  -- µs; of a WebSocket until the upgrade
+    Buckets         SimpleAggregateFunction(sumMap, Map(UInt32, UInt64)),  -- lower bound, µs → requests that took longer than it, up to the next one
+    WaitingSum      SimpleAggregateFunction(sum, UInt64),  -- ms in the queue
+    ConnectingSum   SimpleAggregateFunction(sum, UInt64),  -- ms
+    AnsweringSum    SimpleAggregateFunction(sum, UInt64),  -- ms from the request to the answer's head
+    Retries         SimpleAggregateFunction(sum, UInt64),  -- attempts beyond the first
+    Redispatches    SimpleAggregateFunction(sum, UInt64),  -- requests that ended at another instance than they began
+    BytesIn         SimpleAggregateFunction(sum, UInt64),
+    BytesOut        SimpleAggregateFunction(sum, UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(Time)
+ORDER BY (Service, Edge, Time, Route, Instance, Caller, Method, Status)
+SETTINGS ttl_only_drop_parts = 1;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS read_requests_sums TO requests AS
+WITH if(r.Status = 101, (toUInt64(r.Reading) + r.Waiting + r.Connecting + r.Answering) * 1000, r.Duration) AS took
+SELECT
+    toStartOfInterval(toDateTime(r.Ended, 'UTC'), toIntervalSecond(10)) AS Time,
+    r.Edge AS Edge, r.Service AS Service, r.Route AS Route, r.Instance AS Instance, r.Caller AS Caller, r.Method AS Method, r.Status AS Status,
+    count() AS Count,
+    sum(r.Failed) AS Failed,
+    sum(took) AS DurationSum,
+    sumMap(map(roundDown(took - (took > 0), [0, 100, 125, 160, 200, 250, 320, 400, 500, 630, 800, 1000, 1250, 1600, 2000, 2500, 3200, 4000, 5000, 6300, 8000, 10000, 12500, 16000, 20000, 25000, 32000, 40000, 50000, 63000, 80000, 100000, 125000, 160000, 200000, 250000, 320000, 400000, 500000, 630000, 800000, 1000000, 1250000, 1600000, 2000000, 2500000, 3200000, 4000000, 5000000, 6300000, 8000000, 10000000, 12500000, 16000000, 20000000, 25000000, 32000000, 40000000, 50000000, 63000000, 80000000, 100000000])::UInt32, 1::UInt64)) AS Buckets,
+    sum(r.Waiting) AS WaitingSum,
+    sum(r.Connecting) AS ConnectingSum,
+    sum(r.Answering) AS AnsweringSum,
+    sum(r.Retries) AS Retries,
+    sum(r.Moved) AS Redispatches,
+    sum(r.BytesIn) AS BytesIn,
+    sum(r.BytesOut) AS BytesOut
+FROM read_requests AS r
+GROUP BY Time, Edge, Service, Route, Instance, Caller, Method, Status;
+
+-- How many lines there should be: HAProxy numbers them. Last + 1 - Lines is what was lost between it and here.
+CREATE TABLE IF NOT EXISTS request_lines
+(
+    Run   UInt64,                                   -- start of the process, ms since 1970
+    Edge  LowCardinality(String),                   -- gateway, mesh, tcp:PORT
+    Day   SimpleAggregateFunction(max, Date),
+    Last  SimpleAggregateFunction(max, UInt64),     -- the highest number seen; the first one is 0
+    Lines SimpleAggregateFunction(sum, UInt64)
+)
+ENGINE = AggregatingMergeTree
+ORDER BY (Run, Edge);
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS raw_requests_lines TO request_lines AS
+SELECT
+    toUInt64OrZero(r.Run) AS Run,
+    r.Edge AS Edge,
+    today() AS Day,
+    max(toUInt64OrZero(r.Line)) AS Last,
+    count() AS Lines
+FROM raw_requests AS r
+WHERE r.Complete = '.1'
+GROUP BY Run, Edge;
