@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable
 
 DEPTH = 2
-"""Levels of arrays and maps in a value that become JSON; each level costs time with every insert."""
+"""Levels of arrays and maps that become JSON in the attributes of spans and log records, and in a log's body. One level
+elsewhere: each level of each place costs 20 ms of CPU with every insert, only for its analysis."""
 PAST_DAYS = 100
 """Days; a time further back is a mistake (1970) and becomes the time of arrival, also so that one body cannot make a
 partition for each day of the century."""
@@ -49,11 +50,11 @@ def _value(depth: int = DEPTH) -> str:
     )
 
 
-def _attributes() -> str:
-    return f"Array(Tuple(key String, value {_value()}))"
+def _attributes(depth: str = str(DEPTH)) -> str:
+    return f"Array(Tuple(key String, value {_value(int(depth))}))"
 
 
-def _text(value: str, depth: int = DEPTH) -> str:
+def _text(value: str, depth: int = DEPTH, *, inner: bool = False) -> str:
     """A value as text: at the top a string stands for itself, inside of an array or a map it is JSON."""
     q = f"q{depth}"
     if depth == 0:
@@ -62,15 +63,15 @@ def _text(value: str, depth: int = DEPTH) -> str:
         )
     else:
         array = (
-            f"concat('[', arrayStringConcat(arrayMap({q} -> {_text(q, depth - 1)}, "
+            f"concat('[', arrayStringConcat(arrayMap({q} -> {_text(q, depth - 1, inner=True)}, "
             f"{value}.array_value.`values`), ','), ']')"
         )
         mapping = (
             f"concat('{{', arrayStringConcat(arrayMap({q} -> concat(toJSONString({q}.key), ':', "
-            f"{_text(f'{q}.value', depth - 1)}), {value}.kvlist_value.`values`), ','), '}}')"
+            f"{_text(f'{q}.value', depth - 1, inner=True)}), {value}.kvlist_value.`values`), ','), '}}')"
         )
     string, hexed, nothing = f"{value}.string_value", f"lower(hex({value}.bytes_value))", "''"
-    if depth < DEPTH:
+    if inner:
         string, hexed, nothing = f"toJSONString({string})", f"concat('\"', {hexed}, '\"')", "'null'"
     return (
         f"multiIf({value}.`value` = 'string_value', {string}, "
@@ -83,12 +84,10 @@ def _text(value: str, depth: int = DEPTH) -> str:
     )
 
 
-def _map(attributes: str) -> str:
+def _map(attributes: str, depth: str = str(DEPTH)) -> str:
     """A list of attributes as a map of texts."""
-    return (
-        f"CAST((arrayMap(kv -> kv.key, {attributes}), arrayMap(kv -> {_text('kv.value')}, {attributes})), "
-        "'Map(LowCardinality(String), String)')"
-    )
+    texts = f"arrayMap(kv -> {_text('kv.value', int(depth))}, {attributes})"
+    return f"CAST((arrayMap(kv -> kv.key, {attributes}), {texts}), 'Map(LowCardinality(String), String)')"
 
 
 def _id(value: str, size: str) -> str:

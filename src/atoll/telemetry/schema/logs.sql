@@ -31,7 +31,7 @@ SETTINGS ttl_only_drop_parts = 1;
 CREATE TABLE IF NOT EXISTS raw_logs
 (
     resource_logs Array(Tuple(
-        resource Tuple(attributes {{attributes}}),
+        resource Tuple(attributes {{attributes(1)}}),
         scope_logs Array(Tuple(
             scope Tuple(name String, version String),
             log_records Array(Tuple(
@@ -51,16 +51,19 @@ SELECT
     ra['service.instance.id'] AS InstanceId,
     'otlp' AS Source,
     {{text(r.body)}} AS Body,
-    if(r.event_name = '', {{map(r.attributes)}},
-        mapConcat({{map(r.attributes)}}, map('event.name', r.event_name)::Map(LowCardinality(String), String))) AS LogAttributes,
+    if(r.event_name = '', a, mapConcat(a, map('event.name', r.event_name)::Map(LowCardinality(String), String))) AS LogAttributes,
     ra AS ResourceAttributes,
     scope_name AS ScopeName
 FROM
 (
-    SELECT ra, sl.scope.name AS scope_name, arrayJoin(sl.log_records) AS r
+    SELECT ra, scope_name, r, {{map(r.attributes)}} AS a
     FROM
     (
-        SELECT {{map(rl.resource.attributes)}} AS ra, arrayJoin(rl.scope_logs) AS sl
-        FROM (SELECT arrayJoin(resource_logs) AS rl FROM raw_logs)
+        SELECT ra, sl.scope.name AS scope_name, arrayJoin(sl.log_records) AS r
+        FROM
+        (
+            SELECT {{map(rl.resource.attributes, 1)}} AS ra, arrayJoin(rl.scope_logs) AS sl
+            FROM (SELECT arrayJoin(resource_logs) AS rl FROM raw_logs)
+        )
     )
 );

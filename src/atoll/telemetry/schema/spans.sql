@@ -52,15 +52,15 @@ SELECT * FROM kept_spans WHERE Timestamp < (SELECT max(Boundary) FROM kept_until
 CREATE TABLE IF NOT EXISTS raw_traces
 (
     resource_spans Array(Tuple(
-        resource Tuple(attributes {{attributes}}),
+        resource Tuple(attributes {{attributes(1)}}),
         scope_spans Array(Tuple(
             scope Tuple(name String, version String),
             spans Array(Tuple(
                 trace_id String, span_id String, trace_state String, parent_span_id String,
                 name String, kind Int32, start_time_unix_nano UInt64, end_time_unix_nano UInt64,
                 attributes {{attributes}},
-                events Array(Tuple(time_unix_nano UInt64, name String, attributes {{attributes}})),
-                links Array(Tuple(trace_id String, span_id String, trace_state String, attributes {{attributes}})),
+                events Array(Tuple(time_unix_nano UInt64, name String, attributes {{attributes(1)}})),
+                links Array(Tuple(trace_id String, span_id String, trace_state String, attributes {{attributes(1)}})),
                 status Tuple(message String, code Int32)))))))
 )
 ENGINE = Null;
@@ -89,10 +89,10 @@ SELECT
     sp.status.message AS StatusMessage,
     arrayMap(e -> {{time(e.time_unix_nano)}}, sp.events) AS `Events.Timestamp`,
     sp.events.name AS `Events.Name`,
-    arrayMap(e -> {{map(e.attributes)}}, sp.events) AS `Events.Attributes`,
+    arrayMap(e -> {{map(e.attributes, 1)}}, sp.events) AS `Events.Attributes`,
     arrayMap(l -> {{id(l.trace_id, 16)}}, sp.links) AS `Links.TraceId`,
     arrayMap(l -> {{id(l.span_id, 8)}}, sp.links) AS `Links.SpanId`,
-    arrayMap(l -> {{map(l.attributes)}}, sp.links) AS `Links.Attributes`
+    arrayMap(l -> {{map(l.attributes, 1)}}, sp.links) AS `Links.Attributes`
 FROM
 (
     SELECT ra, service, instance, scope_name, scope_version, sp, {{map(sp.attributes)}} AS a
@@ -104,7 +104,7 @@ FROM
             ss.scope.name AS scope_name, ss.scope.version AS scope_version, arrayJoin(ss.spans) AS sp
         FROM
         (
-            SELECT {{map(rs.resource.attributes)}} AS ra, arrayJoin(rs.scope_spans) AS ss
+            SELECT {{map(rs.resource.attributes, 1)}} AS ra, arrayJoin(rs.scope_spans) AS ss
             FROM (SELECT arrayJoin(resource_spans) AS rs FROM raw_traces)
         )
     )
