@@ -281,14 +281,17 @@ class Driver:
         """Round after round, the first change at once and the following ones together."""
         while not self._stopped:
             news = await reconciler.wait()
-            began = self._clock.now()
+            began, before = self._clock.now(), reconciler.running.generation
             async with self._acting:
                 if master.runs and not self._stopped and await reconciler.round() is Health.HUNG:
                     self._log.error("HAProxy hangs; replacing it")
                     await master.kill()
-            # after a look nothing is gathered: the next change is a first one again; a round that is expensive (among
-            # thousands of services) is followed by a pause as long, so that a flood leaves half of the time to others
-            pause = max(self.settings.gateway.debounce, min(self._clock.now() - began, LONGEST_PAUSE))
+            # after a look, or facts that change nothing here, nothing is gathered: the next change is a first one
+            # again; a round that is expensive (among thousands of services) is followed by a pause as long, so that a
+            # flood leaves half of the time to others
+            changed = reconciler.running.generation != before
+            gather = self.settings.gateway.debounce if changed or not master.runs else 0.0
+            pause = max(gather, min(self._clock.now() - began, LONGEST_PAUSE))
             await self._clock.sleep(pause if news or not master.runs else 0.0)
 
     async def _watch(self, master: Master, traffic: Traffic) -> None:

@@ -26,6 +26,7 @@ from atoll.errors import AtollError
 from atoll.identity.token import ensure_token
 from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.files import private_folder
+from atoll.kit.garbage import settle
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.kit.watchdog import Watchdog
@@ -82,6 +83,7 @@ async def _until_told(settings: Settings) -> None:
     try:
         async with serving(settings) as served:
             served.control.on_failure = told.set
+            settle()
             log.info("the control plane answers", port=served.port, socket=served.socket)
             await told.wait()
             if served.control.failure is not None:
