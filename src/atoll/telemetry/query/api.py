@@ -1,0 +1,37 @@
+"""The routes of traces, map and RED figures: parameters in, an answer out as JSON."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from atoll.telemetry.query.app import queries_of
+from atoll.telemetry.query.parameters import Parameters
+from atoll.telemetry.query.search import read_search
+from atoll.telemetry.query.trace import get_trace
+from atoll.telemetry.query.traces import list_traces
+
+
+def reply(answer: msgspec.Struct) -> Response:
+    """An answer as JSON."""
+    return Response(msgspec.json.encode(answer), headers={"Cache-Control": "no-store"}, media_type="application/json")
+
+
+async def traces(request: Request) -> Response:
+    """Traces that a search finds."""
+    queries = queries_of(request)
+    return reply(await list_traces(queries, read_search(request.query_params, queries.clock.wall())))
+
+
+async def trace(request: Request) -> Response:
+    """One trace with everything."""
+    Parameters(request.query_params, ())
+    return reply(await get_trace(queries_of(request), request.path_params["trace"]))
+
+
+ROUTES = (
+    Route("/api/v1/traces", traces),
+    Route("/api/v1/traces/{trace}", trace),
+)
