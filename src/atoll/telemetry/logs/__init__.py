@@ -1,0 +1,1 @@
+"""Log records: what services print and what they send, stored once, searched together."""

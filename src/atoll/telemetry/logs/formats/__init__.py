@@ -1,0 +1,1 @@
+"""One module for each way of printing a log line; `telemetry.logs.parse` asks them."""
