@@ -152,8 +152,15 @@ class Telemetry:
     """Bytes of one OTLP body after inflating."""
     buffer_bytes: int = 64 << 20
     """Bytes waiting to be committed, of all signals; beyond it senders are told to come back (429, Retry-After)."""
+    sampling: float = 1.0
+    """Share of the traces begun by the gateway that are recorded, 0 to 1; requests are counted all the same."""
+    ring_bytes: int = 16 << 20
+    """Bytes of HAProxy's request log (some 40,000 requests) that wait while the telemetry process is away."""
     flush: float = 1.0
-    """Seconds that bodies are gathered before they are committed together: one insert costs about 100 ms of CPU."""
+    """Seconds between two commits of a signal under steady traffic: an insert costs about 100 ms of CPU. After quiet
+    the first ones go at once."""
+    cors: str = ""
+    """Origins whose pages may send OTLP from a browser, with commas between (`*`: any); empty: none."""
     memory: int = 640 << 20
     """Bytes the engine may use; a query or insert beyond it is refused, the process lives on."""
     query_time: float = 10.0

@@ -24,6 +24,7 @@ from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.master import Master
 from atoll.gateway.reconcile import LOOKING_SHARE, Health, Reconciler
 from atoll.gateway.render import RenderMemo, render
+from atoll.gateway.request_log import request_log_of
 from atoll.gateway.runtime import Unanswered
 from atoll.gateway.traffic import Traffic
 from atoll.gateway.writer import ConfigWriter
@@ -307,7 +308,8 @@ class Driver:
     # ------------------------------------------------------------------------------------------------ files
 
     def _render(self, config: GatewayConfig) -> dict[str, bytes]:
-        files = render(config, self.settings.gateway, self.files, self._rendered)
+        log = request_log_of(self.settings)
+        files = render(config, self.settings.gateway, self.files, self._rendered, log)
         maps = {map_path(name): text.encode() for name, text in files.maps.items()}
         return {MAIN: files.config.encode(), **maps}
 

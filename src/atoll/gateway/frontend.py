@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from atoll.gateway import problem
+from atoll.gateway import problem, request_log, trace
 from atoll.gateway.config import NOBODY, ROUTES, SERVICES, GatewayConfig, map_path
 from atoll.gateway.maps import ANY, HOSTS, REFUSED, HeaderNames, set_name
 from atoll.gateway.problem import refusal
@@ -122,16 +122,18 @@ _WAY_IN = f"""\
 """
 
 
-def gateway_frontend(config: GatewayConfig, settings: Gateway) -> str:
-    """The listener for clients."""
+def gateway_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool = False) -> str:
+    """The listener for clients; when `logged`, with traces and the request log."""
+    traces = [trace.CONNECTION, trace.ANSWER, request_log.http_format("gateway"), trace.RULES]
     parts = [
         section("frontend", GATEWAY, "from", "base"),
         line("bind", address(settings.host, settings.port)),
         line("option", "http-restrict-req-hdr-names", "reject"),
         _CONNECTION.rstrip(),
+        *(rules.rstrip() for rules in (*traces, request_log.GATEWAY_RULES) if logged),
         _HOST.rstrip(),
         _OWNERSHIP.rstrip(),
-        _REQUEST_ID.rstrip(),
+        (trace.REQUEST_ID if logged else _REQUEST_ID).rstrip(),
         _SHORT_WAY.rstrip(),
         _NORMALISE.rstrip(),
         *_long_way(config.header_sets),
@@ -141,16 +143,19 @@ def gateway_frontend(config: GatewayConfig, settings: Gateway) -> str:
     return "\n".join(parts)
 
 
-def mesh_frontend(config: GatewayConfig, settings: Gateway) -> str:
+def mesh_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool = False) -> str:
     """The loopback listener for services: by port, by `Host: orders`, or by `/svc/orders/…` with that prefix taken off.
 
-    Paths and headers go on as they came, but for `x-atoll-*`: caller and callee are of one platform.
+    Paths and headers go on as they came, but for `x-atoll-*`: caller and callee are of one platform. When `logged`, with
+    traces and the request log.
     """
+    traces = [trace.CONNECTION, request_log.http_format("mesh"), trace.RULES, request_log.mesh_rules(_SERVICES)]
     parts = [
         section("frontend", MESH, "from", "base"),
         line("bind", address(MESH_HOST, settings.mesh_port)),
         *(line("bind", f"{MESH_HOST}:{ports}") for ports in port_ranges(config, settings)),
         _CONNECTION.rstrip(),
+        *(rules.rstrip() for rules in traces if logged),
         f"""\
   http-request set-var(txn.path) path
   acl known var(txn.at) -m found
@@ -162,18 +167,19 @@ def mesh_frontend(config: GatewayConfig, settings: Gateway) -> str:
 {refusal(problem.UNKNOWN_SERVICE, "!known")}
   http-request replace-path ^/svc/[^/]*/?(.*)$ {quote("/" + chr(92) + "1")} if by_path
   http-request del-header x-atoll- -m beg
-{_REQUEST_ID}{_WAY_IN}""",
+{trace.REQUEST_ID if logged else _REQUEST_ID}{_WAY_IN}""",
     ]
     return "\n".join(parts)
 
 
-def tcp_frontends(config: GatewayConfig) -> str:
+def tcp_frontends(config: GatewayConfig, *, logged: bool = False) -> str:
     """A listener for each service that speaks bytes, on its mesh port."""
     parts = []
     for port, backend in config.tcp_ports:
         parts += [
             section("frontend", f"tcp:{port}", "from", "bytes"),
             line("bind", f"{MESH_HOST}:{port}"),
+            *([request_log.tcp_format(port)] if logged else []),
             line("default_backend", backend),
             "",
         ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atoll.gateway.quote import line
+from atoll.gateway.trace import TRACE_ID
 
 _PATH = "%[var(txn.path),json(utf8s)]"
 _SERVICE = "%[var(txn.at),field(4,|),json(utf8s)]"
@@ -56,6 +57,11 @@ def error_page(answer: Answer) -> str:
 def refusal(answer: Answer, condition: str) -> str:
     """A rule that answers when `condition`, which is ours and not quoted, holds."""
     return f"{line('http-request', 'return', *answer.words())} if {condition}"
+
+
+def with_trace_id(text: str) -> str:
+    """The configuration `text` with a member `trace_id` in every problem document."""
+    return text.replace(f'"path":"{_PATH}"', f'"path":"{_PATH}","trace_id":"{TRACE_ID}"')
 
 
 def retry(seconds: int) -> tuple[tuple[str, str], ...]:

@@ -14,8 +14,9 @@ import msgspec
 from atoll.gateway.backend import CHECK_RULES, REQUEST_RULES, backend_section, milliseconds, slot_section
 from atoll.gateway.config import CHECKS, NOBODY, ROUTES, SERVICES, Backend, Entries, Files, GatewayConfig, Kind, Traits
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
-from atoll.gateway.problem import PAGES, error_page
+from atoll.gateway.problem import PAGES, error_page, with_trace_id
 from atoll.gateway.quote import entry, line, section
+from atoll.gateway.request_log import RequestLog, global_lines, ring_section
 from atoll.settings import Gateway
 
 HEADER_WAIT = 10
@@ -50,28 +51,37 @@ class RenderMemo:
     maps: dict[str, tuple[Entries, str]] = field(default_factory=dict)
 
 
-def render(config: GatewayConfig, settings: Gateway, files: Files, memo: RenderMemo | None = None) -> Rendered:
-    """The files for `config`.
+def render(
+    config: GatewayConfig,
+    settings: Gateway,
+    files: Files,
+    memo: RenderMemo | None = None,
+    log: RequestLog | None = None,
+) -> Rendered:
+    """The files for `config`; with a `log`, requests have traces and a line in it.
 
     Raises:
         InvalidValue: a word that cannot be written (control characters); the config was not made by `intent`.
     """
     memo = memo or RenderMemo()
+    logged = log is not None
     parts = [
         f"# Written by atoll, generation {config.generation:d} of revision {config.revision:d}. Changes here are lost.",
-        _global(settings, files),
-        _defaults(settings),
+        _global(settings, files, log),
+        *([ring_section(log)] if log else []),
+        _defaults(settings, logged=logged),
         *(_kind_defaults(kind) for kind in Kind),
         _peers(files),
-        gateway_frontend(config, settings),
-        mesh_frontend(config, settings),
-        tcp_frontends(config),
+        gateway_frontend(config, settings, logged=logged),
+        mesh_frontend(config, settings, logged=logged),
+        tcp_frontends(config, logged=logged),
         section("backend", NOBODY, "from", "base") + "\n",
         *_sections((*config.backends, *config.idle), memo),
         *_slots(config.slots, memo),
     ]
     maps = {name: _map(name, config.maps.get(name, ()), memo) for name in (CHECKS, ROUTES, SERVICES)}
-    return Rendered("\n".join(parts), maps)
+    text = "\n".join(parts)
+    return Rendered(with_trace_id(text) if logged else text, maps)
 
 
 def _sections(backends: Iterable[Backend], memo: RenderMemo) -> list[str]:
@@ -101,7 +111,7 @@ def map_text(entries: Entries) -> str:
     return "".join(f"{entry(key, value)}\n" for key, value in entries)
 
 
-def _global(settings: Gateway, files: Files) -> str:
+def _global(settings: Gateway, files: Files, log: RequestLog | None) -> str:
     return _lines(
         section("global"),
         line("default-path", "config"),
@@ -116,10 +126,12 @@ def _global(settings: Gateway, files: Files) -> str:
         line("spread-checks", "5"),
         line("tune.memory.hot-size", str(HOT_MEMORY)),
         line("expose-experimental-directives"),
+        *(global_lines(log) if log else []),
     )
 
 
-def _defaults(settings: Gateway) -> str:
+def _defaults(settings: Gateway, *, logged: bool) -> str:
+    log = [line("log", "global")] if logged else []
     return _lines(
         section("defaults", "base"),
         line("mode", "http"),
@@ -137,6 +149,7 @@ def _defaults(settings: Gateway) -> str:
         line("option", "abortonclose"),
         line("http-reuse", "safe"),
         line("load-server-state-from-file", "global"),
+        *log,
         *map(error_page, PAGES),
     ) + _lines(
         section("defaults", "bytes"),
@@ -148,6 +161,7 @@ def _defaults(settings: Gateway) -> str:
         line("option", "redispatch", "1"),
         line("option", "dontlognull"),
         line("load-server-state-from-file", "global"),
+        *log,
     )
 
 

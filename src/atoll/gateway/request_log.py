@@ -1,0 +1,116 @@
+"""The request log: one line of tab-separated text for every request, through HAProxy's ring to the telemetry process.
+
+HAProxy never waits for its reader: the ring is in memory and bounded, what does not fit is lost, and HAProxy numbers
+its lines (`%lc`), so the reader knows how many. It connects by itself, as soon as somebody listens on the socket.
+
+What a client wrote is cut and passes `json`, which leaves neither tab nor line end; everything else in a line is a
+number, a word of ours or was checked by a rule. The columns are those of `raw_requests` in telemetry's schema; the
+last one says that the line is whole, and which layout it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.gateway import trace
+from atoll.gateway.quote import line, section
+from atoll.settings import Settings
+
+RING = "requests"
+RUN = "proc.run"
+"""When this HAProxy started, ms since 1970: a new process counts its lines from 0 again."""
+PATH_LIMIT, HOST_LIMIT, AGENT_LIMIT = 512, 128, 160
+"""Bytes of what a client wrote that a line has of it; `json` may make six of one."""
+LINE_LIMIT = 8192
+"""Bytes of a line; above all the limits together."""
+ENDING = ".1"
+
+_MARK = "-"
+"""What breaker and fallback did with the request: nothing as yet."""
+_CALLER = "txn.caller"
+_HOST = f"%[var(txn.authority),bytes(0,{HOST_LIMIT}),json(utf8s)]"
+_PATH = f"%[var(txn.path),bytes(0,{PATH_LIMIT}),json(utf8s)]"
+_AGENT = f"%[var(txn.agent),bytes(0,{AGENT_LIMIT}),json(utf8s)]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestLog:
+    """Where the lines go. Without one, HAProxy logs nothing and leaves trace headers alone."""
+
+    socket: Path
+    ring_bytes: int
+    """Bytes of lines that wait in HAProxy while nobody reads."""
+    sampling: float = 1.0
+    """Share of new traces that are recorded; all requests are counted."""
+
+
+def request_log_of(settings: Settings) -> RequestLog | None:
+    """The request log that the settings ask for."""
+    knobs = settings.telemetry
+    if not knobs.enabled:
+        return None
+    return RequestLog(socket=settings.requests_socket, ring_bytes=knobs.ring_bytes, sampling=knobs.sampling)
+
+
+def global_lines(log: RequestLog) -> list[str]:
+    """For the section `global`."""
+    lines = [f"  set-var {RUN} date(0,ms)"]
+    hidden = trace.unsampled(log.sampling)
+    if hidden:
+        lines.append(f"  set-var {trace.UNSAMPLED} int({hidden})")
+    return [line("log", f"ring@{RING}", "len", str(LINE_LIMIT), "format", "raw", "local0", "info"), *lines]
+
+
+def ring_section(log: RequestLog) -> str:
+    """The buffer and its reader. A reader that stands still keeps its connection: to close it would lose what it has."""
+    lines = [
+        section("ring", RING),
+        line("format", "raw"),
+        line("maxlen", str(LINE_LIMIT)),
+        line("size", str(log.ring_bytes)),
+        line("timeout", "connect", "1s"),
+        line("timeout", "server", "1h"),
+        line("server", "telemetry", f"unix@{log.socket}", "log-proto", "legacy"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+GATEWAY_RULES = """\
+  http-request set-var(txn.authority) req.hdr(host)
+  http-request set-var(txn.agent) req.fhdr(user-agent)
+"""
+
+
+def mesh_rules(services: str) -> str:
+    """Who calls, when it says so and is registered: what the map file `services` knows. Before the header is dropped."""
+    return (
+        f"  http-request set-var({_CALLER}) req.hdr(x-atoll-caller)"
+        f" if {{ req.hdr(x-atoll-caller),map_str({services}) -m found }}\n"
+    )
+
+
+def http_format(edge: str) -> str:
+    """The `log-format` of the gateway's or the mesh's listener."""
+    outside = edge == "gateway"
+    client, host, agent = ("%[var(sess.client)]", _HOST, _AGENT) if outside else ("-", "-", "-")
+    caller = "-" if outside else f"%[var({_CALLER})]"
+    return _format(
+        f"{edge} %[var({RUN})] %lc %[var(txn.start)] %[date(0,us)] %[var(txn.trace)] %[var(txn.parent)]",
+        f"%[var(txn.at),field(2,|,3)] %s {caller} %HM %HV %ST %ts %rc %TR %Tw %Tc %Tr %Ta %U %B",
+        f"{client} %[var(txn.request_id)] {_MARK} {host} {_PATH} {agent}",
+    )
+
+
+def tcp_format(port: int) -> str:
+    """The `log-format` of a tcp service's listener: one line for a connection, when it ends."""
+    return _format(
+        f"tcp:{port:d} %[var({RUN})] %lc - %[date(0,us)] - -",
+        "|%b| %s - - - 0 %ts %rc 0 %Tw %Tc 0 %Tt %U %B",
+        f"- - {_MARK} - - -",
+    )
+
+
+def _format(*columns: str) -> str:
+    # between double quotes \t is a tab; nothing here is from outside
+    return '  log-format "' + r"\t".join(" ".join((*columns, ENDING)).split()) + '"'
