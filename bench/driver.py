@@ -226,7 +226,7 @@ async def upstream(port: Callable[[int], None]) -> None:
 async def measure(services: int, rounds: int, port: int) -> list[Figure]:
     figures = []
     async with a_bench(port) as bench:
-        figures += await one_service(bench, rounds * 5)
+        figures += await one_service(bench, rounds * 3)
     async with a_bench(port) as bench:
         figures += await cold_start(bench, services)
     async with a_bench(port) as bench:
@@ -251,7 +251,7 @@ def main() -> None:
     theirs.close()
     try:
         gc.freeze()
-        figures = uvloop.run(measure(chosen.services, 10 if chosen.short else 40, int(mine.recv(16))))
+        figures = uvloop.run(measure(chosen.services, 10 if chosen.short else 100, int(mine.recv(16))))
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)

@@ -86,6 +86,7 @@ class Driver:
         binary = self.binary
         self._log.info("gateway", runs=binary.describe())
         master = self._master = Master(binary, self.folder, self.files, self._environ, self._clock, self._log)
+        master.on_started = self._writer.started
         reconciler = Reconciler(self.settings.gateway, master, self._writer, self._clock, self._log)
         self._reconciler = reconciler
         traffic = self._traffic = Traffic(master, lambda: reconciler.running, self._clock)

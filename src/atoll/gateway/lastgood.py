@@ -6,9 +6,10 @@
       good     →  what a HAProxy process has really been started from; a restart that `current` fails uses it
 
 A configuration is written whole into a new folder and becomes current by renaming one link: a crash of ours leaves the
-old or the new one, never half of each. What HAProxy is started or reloaded from is on disk before; what follows changes
-made while it runs is not waited for, since five fsyncs for every instance would be felt by everybody on that disk. After
-a power cut `good` is whole, and `current` may be cut short: its config.json tells. HAProxy is started with `-C …/current` and names its maps relative to
+old or the new one, never half of each. Nobody waits for the disk: what HAProxy was started or reloaded from is synced
+just afterwards, and only then called good (a busy disk held a reload up for 8 s); what follows changes made while it
+runs is not synced at all, since five fsyncs for every instance would be felt by everybody on that disk. After a power
+cut `good` is whole, and `current` may be cut short: its config.json tells. HAProxy is started with `-C …/current` and names its maps relative to
 that, so a candidate can be checked in its own folder and runtime commands never need a new path. Files that did not
 change are hard links. Folders that no link points at are removed.
 """
@@ -35,6 +36,8 @@ class ConfigFolder:
         self._written: dict[str, bytes] = {}
         """What the newest folder holds, to link instead of write; empty until we have written one."""
         self._newest: Path | None = None
+        self._started: Path | None = None
+        """What HAProxy was last started from, good once it is on disk."""
 
     @property
     def current(self) -> Path:
@@ -54,8 +57,8 @@ class ConfigFolder:
             return None
         return folder if (folder / MAIN).is_file() else None
 
-    def write(self, files: Mapping[str, bytes], *, durable: bool) -> Path:
-        """Put `files` (relative name → content) into a new folder, with `durable` on disk; no link changes."""
+    def write(self, files: Mapping[str, bytes]) -> Path:
+        """Put `files` (relative name → content) into a new folder; no link changes, and no disk is waited for."""
         private_folder(self.root)
         folder = self.root / f"{_PREFIX}{self._next():08d}"
         folder.mkdir(mode=0o700)
@@ -64,11 +67,6 @@ class ConfigFolder:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             if self._newest is None or self._written.get(name) != content or not _linked(self._newest / name, path):
                 _write(path, content)
-            if durable:
-                _sync(path)
-        if durable:
-            for place in {folder, *((folder / name).parent for name in files)}:
-                sync_folder(place)
         self._written, self._newest = dict(files), folder
         return folder
 
@@ -77,12 +75,23 @@ class ConfigFolder:
         self._point(self.current, folder)
         self._prune()
 
-    def mark_good(self, folder: Path) -> None:
-        """A HAProxy process was started from `folder`; on disk when this returns."""
-        if self.target(self.good) != folder:
-            self._point(self.good, folder)
-            sync_folder(self.root)
-            self._prune()
+    def started(self, folder: Path) -> None:
+        """A HAProxy process was started from `folder`; `mark_good` is to follow."""
+        self._started = folder
+
+    def mark_good(self) -> None:
+        """What HAProxy was started from is good; it and the link are on disk when this returns."""
+        folder = self._started
+        if folder is None or self.target(self.good) == folder:
+            return
+        for path in (folder, *folder.rglob("*")):
+            if path.is_dir():
+                sync_folder(path)
+            else:
+                _sync(path)
+        self._point(self.good, folder)
+        sync_folder(self.root)
+        self._prune()
 
     def discard(self, folder: Path) -> None:
         """Remove a candidate that was refused, unless a link points at it."""
@@ -98,7 +107,7 @@ class ConfigFolder:
         temporary.replace(link)
 
     def _prune(self) -> None:
-        kept = {self.target(self.current), self.target(self.good), self._newest}
+        kept = {self.target(self.current), self.target(self.good), self._newest, self._started}
         for folder in self._folders():
             if folder not in kept:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -53,6 +53,8 @@ class Master:
         self.adopted = False
         self.orphans: list[Identity] = []
         """Processes of an earlier master that were told to finish."""
+        self.on_started: Callable[[Path], None] = folder.started
+        """Called with the folder that HAProxy was started or reloaded from."""
         self.worker_since = Instant(0.0)
         """When the current worker started."""
         self.runtime = Runtime(files.runtime, clock)
@@ -114,7 +116,7 @@ class Master:
             raise
         await _signal(self.orphans, signal.SIGUSR1)
         self.worker_since = self._clock.now()
-        await asyncio.to_thread(self.folder.mark_good, folder)
+        self.on_started(folder)
 
     async def end_orphans(self) -> None:
         """See that what an earlier master left is gone within a second: they may finish requests, not more."""
@@ -145,7 +147,7 @@ class Master:
             raise GatewayRefused(f"HAProxy did not reload: {said[0]}", hint="the last good configuration stays")
         await self.runtime.wait_ready(START_TIMEOUT)
         self.worker_since = self._clock.now()
-        await asyncio.to_thread(self.folder.mark_good, folder)
+        self.on_started(folder)
 
     async def dump_state(self) -> None:
         """Write what is known of the servers' health where the next worker reads it. Best effort."""

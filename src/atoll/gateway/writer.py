@@ -48,6 +48,11 @@ class ConfigWriter:
         self._waiting = config
         self._offered.set()
 
+    def started(self, folder: Path) -> None:
+        """HAProxy was started from `folder`; have it on disk soon, and call it good."""
+        self.folder.started(folder)
+        self._offered.set()
+
     async def run(self) -> None:
         """Write what is offered, forever."""
         while True:
@@ -62,9 +67,10 @@ class ConfigWriter:
                 self.failures += 1
                 self._log.error("the gateway's files cannot be written", folder=self.folder.root, cause=error)
                 await self._clock.sleep(RETRY)
+                self._offered.set()
 
     async def flush(self) -> None:
-        """Write what was offered last, now, when it is not written yet.
+        """Write what was offered last, now, when it is not written yet; what HAProxy was started from is good.
 
         Raises:
             OSError: the disk refuses; the offer stays.
@@ -72,11 +78,12 @@ class ConfigWriter:
         async with self._lock:
             config = self._waiting
             if config is not None:
-                await asyncio.to_thread(self._promote, config)
+                await asyncio.to_thread(self.folder.promote, await asyncio.to_thread(self._write, config))
                 self.written += 1
-                if self._waiting is config:
-                    self._waiting = None
-                    self._offered.clear()
+            if self._waiting is config:
+                self._waiting = None
+                self._offered.clear()
+            await asyncio.to_thread(self.folder.mark_good)
 
     async def stage(self, config: GatewayConfig) -> Path:
         """Put `config` into a folder of its own, not current yet; older offers are dropped, for they will be outdated.
@@ -86,7 +93,7 @@ class ConfigWriter:
             OSError: the disk refuses.
         """
         async with self._lock:
-            folder = await asyncio.to_thread(self._write, config, durable=True)
+            folder = await asyncio.to_thread(self._write, config)
             self._waiting = None
             self._offered.clear()
             return folder
@@ -103,8 +110,5 @@ class ConfigWriter:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def _promote(self, config: GatewayConfig) -> None:
-        self.folder.promote(self._write(config, durable=False))
-
-    def _write(self, config: GatewayConfig, *, durable: bool) -> Path:
-        return self.folder.write({**self._render(config), CONFIG: msgspec.json.encode(config)}, durable=durable)
+    def _write(self, config: GatewayConfig) -> Path:
+        return self.folder.write({**self._render(config), CONFIG: msgspec.json.encode(config)})

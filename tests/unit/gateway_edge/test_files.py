@@ -23,11 +23,12 @@ def _files(text: str) -> dict[str, bytes]:
 def test_a_configuration_becomes_current_as_a_whole(tmp_path: Path) -> None:
     folder = ConfigFolder(tmp_path / "gateway")
     assert folder.target(folder.current) is None
-    first = folder.write(_files("one"), durable=True)
+    first = folder.write(_files("one"))
     assert folder.target(folder.current) is None
     folder.promote(first)
-    folder.mark_good(first)
-    second = folder.write(_files("two"), durable=False)
+    folder.started(first)
+    folder.mark_good()
+    second = folder.write(_files("two"))
     assert (folder.current / "haproxy.cfg").read_text() == "one"
     folder.promote(second)
     assert (folder.current / "haproxy.cfg").read_text() == "two"
@@ -39,12 +40,13 @@ def test_a_configuration_becomes_current_as_a_whole(tmp_path: Path) -> None:
 def test_only_what_is_linked_is_kept(tmp_path: Path) -> None:
     folder = ConfigFolder(tmp_path)
     for number in range(5):
-        made = folder.write(_files(str(number)), durable=False)
+        made = folder.write(_files(str(number)))
         folder.promote(made)
         if number == 1:
-            folder.mark_good(made)
+            folder.started(made)
+            folder.mark_good()
     assert {path.name for path in tmp_path.iterdir()} == {"g00000002", "g00000005", "current", "good"}
-    refused = folder.write(_files("bad"), durable=True)
+    refused = folder.write(_files("bad"))
     folder.discard(refused)
     assert not refused.exists()
     folder.discard(folder.current.resolve())
@@ -53,10 +55,10 @@ def test_only_what_is_linked_is_kept(tmp_path: Path) -> None:
 
 def test_the_files_of_an_earlier_process_are_found_and_its_numbers_go_on(tmp_path: Path) -> None:
     first = ConfigFolder(tmp_path)
-    first.promote(first.write(_files("one"), durable=True))
+    first.promote(first.write(_files("one")))
     second = ConfigFolder(tmp_path)
     assert second.target(second.current) == tmp_path / "g00000001"
-    assert second.write(_files("two"), durable=True).name == "g00000002"
+    assert second.write(_files("two")).name == "g00000002"
 
 
 async def test_many_changes_are_one_writing_and_the_newest_wins(tmp_path: Path) -> None:
@@ -73,6 +75,20 @@ async def test_many_changes_are_one_writing_and_the_newest_wins(tmp_path: Path) 
         assert (folder.current / "haproxy.cfg").read_text() == "generation 49"
         assert writer.load(tmp_path / "g00000001") == GatewayConfig(generation=49)
         tasks.cancel()
+
+
+async def test_what_haproxy_was_started_from_is_kept_until_it_is_on_disk_and_good(tmp_path: Path) -> None:
+    folder = ConfigFolder(tmp_path)
+    writer = ConfigWriter(folder, lambda config: _files(f"generation {config.generation}"), FakeClock(), Log("test"))
+    started = await writer.stage(GatewayConfig(generation=1))
+    folder.promote(started)
+    writer.started(started)
+    for generation in (2, 3, 4):
+        folder.promote(await writer.stage(GatewayConfig(generation=generation)))
+    assert folder.target(folder.good) is None
+    await writer.flush()
+    assert folder.target(folder.good) == started
+    assert (folder.good / "haproxy.cfg").read_text() == "generation 1"
 
 
 async def test_a_disk_that_refuses_is_tried_again(tmp_path: Path) -> None:
