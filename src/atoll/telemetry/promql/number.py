@@ -1,0 +1,37 @@
+"""Numbers as Prometheus writes them: shortest digits that read back as the same number, NaN, +Inf, -Inf."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+SMALL, LARGE = 1e-6, 1e21
+"""Between these the API writes no exponent (as JavaScript does)."""
+
+
+def plain(value: float) -> str:
+    """Without an exponent, as in label values and expressions."""
+    if not math.isfinite(value):
+        return _special(value)
+    text = repr(value)
+    if "e" in text:
+        text = f"{Decimal(text):f}"
+    return text.removesuffix(".0")
+
+
+def api(value: float) -> str:
+    """As in an answer of the API."""
+    if value == value and (SMALL <= abs(value) < LARGE or value == 0):
+        text = repr(value)
+        if "e" in text:
+            text = f"{Decimal(text):f}"
+        return text.removesuffix(".0")
+    if not math.isfinite(value):
+        return _special(value)
+    mantissa, _, exponent = f"{Decimal(repr(value)):e}".partition("e")
+    sign, digits = exponent[0], exponent[1:]
+    return f"{mantissa}e{sign}{digits:0>2}"
+
+
+def _special(value: float) -> str:
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
