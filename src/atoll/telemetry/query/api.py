@@ -8,7 +8,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from atoll.telemetry.query.app import queries_of
+from atoll.telemetry.query.map import get_map
 from atoll.telemetry.query.parameters import Parameters
+from atoll.telemetry.query.red import get_latency, get_red
 from atoll.telemetry.query.search import read_search
 from atoll.telemetry.query.trace import get_trace
 from atoll.telemetry.query.traces import list_traces
@@ -31,7 +33,25 @@ async def trace(request: Request) -> Response:
     return reply(await get_trace(queries_of(request), request.path_params["trace"]))
 
 
+async def service_map(request: Request) -> Response:
+    """Who calls whom."""
+    return reply(await get_map(queries_of(request), request.query_params))
+
+
+async def red(request: Request) -> Response:
+    """Rates, errors, durations."""
+    return reply(await get_red(queries_of(request), request.query_params))
+
+
+async def latency(request: Request) -> Response:
+    """Durations in buckets, with exemplars."""
+    return reply(await get_latency(queries_of(request), request.query_params))
+
+
 ROUTES = (
     Route("/api/v1/traces", traces),
     Route("/api/v1/traces/{trace}", trace),
+    Route("/api/v1/map", service_map),
+    Route("/api/v1/red", red),
+    Route("/api/v1/red/latency", latency),
 )

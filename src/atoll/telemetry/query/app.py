@@ -102,6 +102,10 @@ class QueryApp:
         finally:
             queries.in_progress -= 1
 
+    def refused(self, error: AtollError) -> None:
+        """Take note of what was refused before it was a question."""
+        self.queries.refusals[error.code] += 1
+
 
 def make_app(pool: Any, clock: Clock, knobs: Telemetry, *, routes: Sequence[BaseRoute] = ()) -> QueryApp:
     """The application over `pool`, with our own routes and those of the other parts."""
