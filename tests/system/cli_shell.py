@@ -39,6 +39,7 @@ class Shell:
             **kept,
             "ATOLL_API_PORT": str(free_port()),
             "ATOLL_GATEWAY_PORT": str(free_port()),
+            "ATOLL_TELEMETRY_ENABLED": "0",  # half a second of CPU and 300 MB: only for tests that are about it
             "NO_COLOR": "1",
         }
 

@@ -1,4 +1,4 @@
-"""What a node that was killed left running: services, guests of `atoll run`, HAProxy, the control plane.
+"""What a node that was killed left running: services, guests of `atoll run`, HAProxy, control plane, telemetry.
 
 All of it is proved to be ours (pid, start time, mark) before it is touched; what cannot be proved is left alone.
 """
@@ -37,7 +37,7 @@ def end_all(settings: Settings) -> int:
     for found in left:
         end_marked(found.note.mark, found.child)
     count = len(left) + asyncio.run(_end_gateway(settings))
-    for path in (settings.socket, settings.run / "node.json"):
+    for path in (settings.socket, settings.telemetry_socket, settings.requests_socket, settings.run / "node.json"):
         path.unlink(missing_ok=True)  # they would make others look for what is gone
     return count
 

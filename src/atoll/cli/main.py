@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Other": {
         "server": Entry("server", "Run only the control plane, in the foreground."),
+        "telemetry": Entry("telemetry", "Run only the telemetry process, in the foreground."),
         "completion": Entry("completion", "Print the completion script for a shell."),
         "version": Entry("version", "Print the versions of all parts."),
     },

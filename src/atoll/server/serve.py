@@ -1,7 +1,7 @@
 """The control plane as a process: store, registry and API in one loop, on a loopback port and a private unix socket.
 
 Order of the start: the state folder's lock, the token, the ports, the facts, then requests. The stop is the reverse;
-watches end first, requests get `GRACE` seconds. A disk that failed ends the process: nothing more is acknowledged.
+watches end first, requests get `listening.GRACE` seconds. A disk that failed ends the process: nothing more is acknowledged.
 """
 
 from __future__ import annotations
@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
 import uvloop
-from uvicorn.server import ServerState
 
 from atoll.errors import AtollError
 from atoll.identity.token import ensure_token
@@ -35,19 +31,15 @@ from atoll.registry.catalog import Catalog
 from atoll.registry.listeners import Listener, Listeners
 from atoll.registry.registry import Registry
 from atoll.registry.sweep import running
-from atoll.server.app import Door, make_app
+from atoll.server.app import make_app
 from atoll.server.control import Backup, Control
+from atoll.server.listening import listening
 from atoll.server.ports import bind_tcp, bind_unix, local_addresses
-from atoll.server.protocol import Protocol
 from atoll.settings import Settings
 from atoll.store.backup import backup
 from atoll.store.base import Engine, Store
 from atoll.store.sqlite import SqliteStore, open_store
 
-GRACE = 3.0
-"""Seconds that requests in progress may take once the process is asked to end."""
-KEEP_ALIVE = 75
-"""Seconds an idle connection is kept; longer than a renewal interval, so that renewing reuses its connection."""
 SWITCH = 0.0005
 """Seconds after which a busy event loop lets the store's writer thread run. With Python's usual 5 ms, 50 writers on a
 loaded machine committed 1,670/s at p99 367 ms; with this 3,730/s at p99 128 ms (same run)."""
@@ -142,7 +134,7 @@ async def serving(
                     watchdog=watchdog,
                     backup=_backup_of(store),
                 )
-                async with _listening(make_app(control), [tcp, unix], control.stop):
+                async with listening(make_app(control), [tcp, unix], control.stop):
                     yield Serving(control, port, settings.socket)
                 settings.socket.unlink(missing_ok=True)
 
@@ -163,53 +155,3 @@ def own_listeners(settings: Settings, api_port: int) -> Listeners:
 
 def _backup_of(store: Store) -> Backup | None:
     return functools.partial(backup, store) if isinstance(store, SqliteStore) else None
-
-
-@asynccontextmanager
-async def _listening(app: Door, sockets: list[socket.socket], stop: Callable[[], None]) -> AsyncIterator[None]:
-    """Answer on `sockets` for the length of the block, then end what is in progress."""
-    config = uvicorn.Config(
-        app,
-        http=Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        proxy_headers=False,
-    )
-    logging.getLogger("uvicorn.error").addHandler(logging.NullHandler())  # it repeats what we count and log ourselves
-    config.load()
-    state = ServerState()
-    state.default_headers = [(b"server", b"atoll")]
-    loop = asyncio.get_running_loop()
-    make = functools.partial(Protocol, refused=app.refused, config=config, server_state=state, app_state={})
-    servers = [
-        await (
-            loop.create_unix_server(make, sock=one)
-            if one.family == socket.AF_UNIX
-            else loop.create_server(make, sock=one)
-        )
-        for one in sockets
-    ]
-    try:
-        yield
-    finally:
-        for server in servers:
-            server.close()
-        stop()
-        for connection in list(state.connections):
-            connection.shutdown()
-        await _finished(state)
-
-
-async def _finished(state: ServerState) -> None:
-    """Wait for requests in progress; after `GRACE` seconds cut them."""
-    if state.tasks:
-        await asyncio.wait(list(state.tasks), timeout=GRACE)
-    for task in list(state.tasks):
-        task.cancel()
-    for connection in list(state.connections):
-        connection.transport.abort()
-    if state.tasks:
-        await asyncio.wait(list(state.tasks), timeout=GRACE)

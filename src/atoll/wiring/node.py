@@ -32,10 +32,11 @@ from atoll.supervisor.output import Kind, follow_logs
 from atoll.supervisor.supervisor import Supervisor
 from atoll.supervisor.tree import Elsewhere
 from atoll.wiring.console import Console
-from atoll.wiring.control_plane import ControlPlane
+from atoll.wiring.control_plane import kept_control_plane
 from atoll.wiring.membership import ApiRegistrar, GatewayTraffic
 from atoll.wiring.ports import refuse_taken
 from atoll.wiring.progress import Progress
+from atoll.wiring.telemetry_part import TelemetryPart
 
 log = Log("node")
 WISHES_SHARE = 0.1
@@ -49,13 +50,15 @@ REPORT_AFTER_CHANGE = 0.05
 class Node:
     """The parts of one machine and what flows between them."""
 
-    def __init__(self, settings: Settings, console: Console, clock: Clock) -> None:
+    def __init__(self, settings: Settings, console: Console, clock: Clock, *, telemetry: bool = True) -> None:
+        """`telemetry`: whether it was asked for; the settings say whether it can run."""
         self.settings = settings
         self.console = console
         self._clock = clock
         self._began = clock.now()
         self._started = clock.wall()
-        self.control_plane = ControlPlane(settings, clock)
+        self.control_plane = kept_control_plane(settings, clock)
+        self.telemetry = TelemetryPart(settings, console, clock, wanted=telemetry)
         self.client = Client(socket=settings.socket, token=ensure_token(settings.token_file), clock=clock)
         self.driver = Driver(settings, environ=os.environ, clock=clock)
         self.supervisor = Supervisor(
@@ -78,13 +81,14 @@ class Node:
         return self._clock.now() - self._began
 
     async def begin(self, project: Project, wanted: frozenset[ServiceName]) -> None:
-        """Adopt or start the control plane, unless somebody else has a port that is needed.
+        """Adopt or start the control plane, unless somebody else has a port that is needed. Telemetry begins later.
 
         Raises:
             PortTaken: somebody has; nothing was started.
         """
         adopted = self.control_plane.adopt()
-        await asyncio.to_thread(refuse_taken, self.settings, project, wanted, api=not adopted)
+        otlp = not self.telemetry.adopt() and self.telemetry.enabled
+        await asyncio.to_thread(refuse_taken, self.settings, project, wanted, api=not adopted, otlp=otlp)
         await self.control_plane.begin()
 
     async def follow_facts(self) -> None:
@@ -145,6 +149,8 @@ class Node:
         at, seen = self._measured
         if self._clock.now() - at >= REPORT_EVERY:
             pids = {"node": (os.getpid(),), "gateway": self.driver.pids}
+            if (telemetry := self.telemetry.process.pid) is not None:
+                pids["telemetry"] = (telemetry,)
             seen = await asyncio.to_thread(own_processes, pids)
             self._measured = self._clock.now(), seen
         return seen

@@ -1,9 +1,9 @@
 """A platform's life on this machine: what `atoll up` runs, in one block that leaves nothing half done.
 
 Order of life: gateway and control plane begin side by side (the gateway from its last good files, so traffic flows
-before any fact is known); the project is applied as a plan; facts flow, services start. At a graceful end the children
-go first, dependants before dependencies, then the gateway, then the control plane. A node that is killed leaves all of
-them running, and the next one adopts them.
+before any fact is known); the project is applied as a plan; facts flow, services start. Telemetry begins beside them and
+nothing waits for it. At a graceful end the children go first, dependants before dependencies, then the gateway, then
+control plane and telemetry. A node that is killed leaves all of them running, and the next one adopts them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import replace
 from atoll.errors import AtollError, PortTaken
 from atoll.gateway.driver import STOP_GRACE
 from atoll.kit.clock import SystemClock
+from atoll.kit.garbage import settle
 from atoll.kit.listeners import listeners
 from atoll.kit.logs import Log
 from atoll.kit.tasks import Tasks, owned
@@ -25,9 +26,11 @@ from atoll.project.load import Loaded
 from atoll.sdk.client import Client
 from atoll.settings import Settings
 from atoll.supervisor.supervisor import Supervisor
+from atoll.wiring import telemetry_ports
 from atoll.wiring.console import Console, Stop
 from atoll.wiring.mesh import choosing, moved, settled
 from atoll.wiring.node import Node
+from atoll.wiring.telemetry_part import possible
 
 log = Log("node")
 ANSWERS_WITHIN = 20.0
@@ -44,9 +47,11 @@ async def run_platform(
     """
     clock = SystemClock()
     wanted = selected(loaded.project, services)
+    asked = settings.telemetry.enabled
+    settings = possible(settings)
     for last in (False, False, True):
         async with choosing(clock) as chosen:
-            node = Node(await asyncio.to_thread(_settled, settings, loaded), console, clock)
+            node = Node(await asyncio.to_thread(_settled, settings, loaded), console, clock, telemetry=asked)
             try:
                 await _run(node, chosen, loaded.project, wanted, stop)
             except PortTaken as taken:  # between our look and HAProxy's bind somebody came who takes no turns
@@ -67,7 +72,8 @@ async def _run(
             async with node.driver.running():
                 chosen()
                 await _live(node, tasks, project, wanted, stop)
-            await node.control_plane.stop(force=stop.forced.is_set())
+            force = stop.forced.is_set()
+            await asyncio.gather(node.control_plane.stop(force=force), node.telemetry.stop(force=force))
     except* AtollError as group:
         await _give_up(node, group)
     finally:
@@ -81,6 +87,7 @@ async def _live(node: Node, tasks: Tasks, project: Project, wanted: frozenset[Se
     await node.control_plane.answers(ANSWERS_WITHIN)
     tasks.start("control plane", node.control_plane.keep())
     node.console.part_ready("control plane", node.age, node.addresses()[2][1])
+    tasks.start("telemetry", node.telemetry.live())
     await _apply(node.client, project, wanted)
     await _serve(node, tasks, wanted, stop)
     await node.driver.stop(0 if stop.forced.is_set() else STOP_GRACE)
@@ -88,6 +95,7 @@ async def _live(node: Node, tasks: Tasks, project: Project, wanted: frozenset[Se
 
 async def _serve(node: Node, tasks: Tasks, wanted: frozenset[ServiceName], stop: Stop) -> None:
     """From the first fact to the last child."""
+    settle()
     supervising = tasks.start("supervisor", node.supervisor.run())
     following = tasks.start("facts", node.follow_facts())
     reporting = tasks.start("report", node.report())
@@ -130,6 +138,8 @@ async def _give_up(node: Node, group: ExceptionGroup[AtollError]) -> None:
     """The platform cannot run: end what this node started, leave what it found running, and say the first reason."""
     if not node.control_plane.adopted:
         await node.control_plane.stop()
+    if not node.telemetry.process.adopted:
+        await node.telemetry.stop(force=False)
     raise first(group) from group
 
 
@@ -156,4 +166,5 @@ def _settled(settings: Settings, loaded: Loaded) -> Settings:
     if loaded.listener is not None and "ATOLL_GATEWAY_PORT" not in os.environ:
         gateway = replace(settings.gateway, host=loaded.listener.host, port=loaded.listener.port)
         settings = replace(settings, gateway=gateway)
-    return settled(settings, listeners(), os.environ)
+    present = listeners()
+    return telemetry_ports.settled(settled(settings, present, os.environ), present, os.environ)

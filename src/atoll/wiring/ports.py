@@ -1,11 +1,12 @@
-"""Before anything starts: that nobody else has the ports which the control plane and the services insist on.
+"""Before anything starts: that nobody else has the ports which control plane, telemetry and services insist on.
 
 The gateway's ports are its driver's to ask for. What an earlier node left running is ours and no hindrance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterator
 
 from atoll.errors import PortTaken
 from atoll.model.names import ServiceName
@@ -15,10 +16,13 @@ from atoll.settings import Settings
 from atoll.supervisor import ports, record
 from atoll.supervisor.record import Places
 from atoll.supervisor.tree import fixed_port
+from atoll.wiring.telemetry_ports import VARIABLES
 
 
-def refuse_taken(settings: Settings, project: Project, wanted: Collection[ServiceName], *, api: bool) -> None:
-    """Make sure that the services in `wanted`, and with `api` the control plane, can listen. Blocking.
+def refuse_taken(
+    settings: Settings, project: Project, wanted: Collection[ServiceName], *, api: bool, otlp: bool = False
+) -> None:
+    """Make sure that the services in `wanted` can listen, with `api` the control plane and with `otlp` telemetry. Blocking.
 
     Raises:
         PortTaken: one or several cannot; all are told, with who is in the way.
@@ -30,6 +34,8 @@ def refuse_taken(settings: Settings, project: Project, wanted: Collection[Servic
             bind_tcp(settings.api.host, settings.api.port).close()
         except PortTaken as error:
             found.append(error)
+    if otlp:
+        found.extend(_taken_of_telemetry(settings))
     ours = {one.note.port for one in record.read_all(Places.of(settings)) if record.proved(one)}
     for service in project.services:
         port = fixed_port(service.run) if service.run is not None and service.name in wanted else None
@@ -48,3 +54,16 @@ def refuse_taken(settings: Settings, project: Project, wanted: Collection[Servic
             hint="; ".join(dict.fromkeys(one.hint for one in found if one.hint)),
             ports=[one.fields.get("port") for one in found],
         )
+
+
+def _taken_of_telemetry(settings: Settings) -> Iterator[PortTaken]:
+    """Ports of OTLP that somebody else has, of those that were asked for; others would have been changed."""
+    knobs = settings.telemetry
+    for name, variable in VARIABLES.items():
+        if variable not in os.environ:
+            continue
+        try:
+            bind_tcp(knobs.host, int(getattr(knobs, name))).close()
+        except PortTaken as error:
+            hint = (error.hint or "").replace("ATOLL_API_PORT", f"{variable} (unset: a free one is taken)")
+            yield PortTaken(f"telemetry: {error.detail}", hint=hint, **error.fields)

@@ -36,7 +36,7 @@ READS = {
 """Every command that only looks, and how it is called here."""
 WRITES = {
     *("up", "down", "run", "start", "stop", "restart", "scale", "apply", "backup", "restore", "server", "call"),
-    *("completion",),
+    *("completion", "telemetry"),
     *(f"service {verb}" for verb in ("register", "deregister", "drain", "undrain", "maint")),
 }
 """Every other command. A new command must be put into one of the two."""

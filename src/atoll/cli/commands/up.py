@@ -33,6 +33,7 @@ from atoll.settings import Settings, load
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="Switch a profile on; may be repeated.")
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; output goes to .atoll/logs/node.log.")
 @click.option("--wait", is_flag=True, help="With -d: return when every service passes; exit 3 if one does not.")
+@click.option("--no-telemetry", is_flag=True, help="Without traces, logs and metrics (ATOLL_TELEMETRY_ENABLED=0).")
 @click.option("--timeout", default="120s", show_default=True, metavar="TIME", help="With -d: how long to wait.")
 def up(
     invocation: Invocation,
@@ -41,6 +42,7 @@ def up(
     profiles: tuple[str, ...],
     detach: bool,
     wait: bool,
+    no_telemetry: bool,
     timeout: str,
 ) -> int:
     """Start the platform and the services of the project file.
@@ -53,6 +55,8 @@ def up(
     wanted = parse_services(services)
     limit = seconds(timeout, name="--timeout")
     loaded = load_usable(invocation, profiles, wanted)
+    if no_telemetry:
+        invocation.environ = {**invocation.environ, "ATOLL_TELEMETRY_ENABLED": "0"}
     settings = load(_state(invocation, loaded), invocation.environ)
     if detach:
         return _detached(invocation, loaded, settings, wanted, wait=wait, limit=limit)

@@ -1,0 +1,135 @@
+"""What runs in the telemetry process, and in which order: engine, buffer, receivers, and the parts beside them.
+
+The stop is the reverse: first nothing new is taken, then what waits is committed, then the engine is closed. Where it
+listens is handed in, bound, by who builds the process; a part is an async context manager.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from atoll.errors import AtollError, NotFound, PortTaken
+from atoll.kit.clock import Clock
+from atoll.kit.watchdog import Watchdog
+from atoll.settings import Settings
+from atoll.telemetry import otlp, status
+from atoll.telemetry.buffer import Buffer
+from atoll.telemetry.engine import Engine
+from atoll.telemetry.limits import Room
+from atoll.telemetry.pool import EnginePool
+from atoll.telemetry.query.app import make_app
+from atoll.telemetry.receive import grpc
+from atoll.telemetry.receive.door import Door, origins
+from atoll.telemetry.receive.http import HttpReceiver
+from atoll.telemetry.receive.intake import Intake, Taken
+from atoll.telemetry.signal import Signal
+
+
+class App(Protocol):
+    """What is listened with."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+
+    def refused(self, error: AtollError) -> None:
+        """Something on a connection was no request."""
+
+
+class Listen(Protocol):
+    """Answers on sockets for the length of a block."""
+
+    def __call__(
+        self, app: App, sockets: list[socket.socket], stop: Callable[[], None]
+    ) -> AbstractAsyncContextManager[None]:
+        """See `server.listening`."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the process is built of that is not telemetry's own."""
+
+    engine: Callable[[], Engine]
+    """Opens it; blocking."""
+    listen: Listen
+    http: socket.socket
+    queries: Callable[[], socket.socket]
+    """Binds the private unix socket; asked once the engine is open, so that it is there when questions are answered."""
+    taken: Callable[[str, int], PortTaken]
+    """The error for a port that somebody else has."""
+    tokens: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Process:
+    """A telemetry process that answers."""
+
+    http_port: int
+    grpc_port: int
+    parts: status.Parts
+
+
+@asynccontextmanager
+async def running(settings: Settings, clock: Clock, outside: Outside) -> AsyncIterator[Process]:
+    """Telemetry for the length of the block.
+
+    Raises:
+        ProgramMissing, AlreadyRunning, StorageIncompatible, StorageFailed: the engine cannot be opened.
+        PortTaken: somebody else listens where OTLP over gRPC is to be taken.
+    """
+    knobs = settings.telemetry
+    watchdog = Watchdog(clock, limit=settings.watchdog.limit, quiet=settings.watchdog.quiet)
+    async with contextlib.AsyncExitStack() as stack:
+        engine = await asyncio.to_thread(outside.engine)
+        stack.push_async_callback(asyncio.to_thread, engine.close)
+        pool = EnginePool(engine, clock)
+        stack.push_async_callback(pool.close)
+        room = Room(knobs.buffer_bytes, retry_after=max(1.0, knobs.flush))
+
+        async def write(signal: Signal, bodies: Sequence[bytes]) -> None:
+            await pool.insert(otlp.traces(bodies) if signal is Signal.TRACES else otlp.logs(bodies))
+
+        buffer = Buffer(write, clock, interval=knobs.flush)
+        await stack.enter_async_context(buffer.flushing())
+        intake = Intake(buffer, no_metrics, room, body_limit=knobs.body_limit)
+        parts = status.Parts(
+            settings=settings,
+            clock=clock,
+            pool=pool,
+            buffer=buffer,
+            intake=intake,
+            room=room,
+            watchdog=watchdog,
+            started=clock.wall(),
+        )
+        queries = make_app(pool, clock, knobs, routes=status.routes(parts))
+        await stack.enter_async_context(watchdog.watching())
+        private = stack.enter_context(contextlib.closing(outside.queries()))
+        stack.callback(settings.telemetry_socket.unlink, missing_ok=True)
+        await stack.enter_async_context(outside.listen(queries, [private], lambda: None))
+        door = Door(outside.tokens, origins(knobs.cors))
+        receiver = HttpReceiver(intake, door, clock)
+        await stack.enter_async_context(outside.listen(receiver, [outside.http], lambda: None))
+        grpc_port = await stack.enter_async_context(
+            grpc.listening(
+                grpc.GrpcReceiver(intake, door),
+                knobs.host,
+                knobs.grpc_port,
+                body_limit=knobs.body_limit,
+                taken=outside.taken,
+            )
+        )
+        parts.http_port, parts.grpc_port = int(outside.http.getsockname()[1]), grpc_port
+        yield Process(parts.http_port, grpc_port, parts)
+
+
+async def no_metrics(_: bytes) -> Taken:
+    """Metrics are not taken yet."""
+    raise NotFound("metrics are not taken yet")

@@ -1,0 +1,117 @@
+"""The telemetry process: telemetry's parts with the tokens, sockets and signals of a process. This is `atoll telemetry`.
+
+It runs at a lower priority than what it observes, and observes itself by its counters only: no tracing of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvloop
+
+from atoll.errors import AtollError, PortTaken
+from atoll.identity.token import ensure_token
+from atoll.kit.clock import Clock, SystemClock
+from atoll.kit.files import private_folder
+from atoll.kit.logs import Log
+from atoll.server.listening import listening
+from atoll.server.ports import bind_tcp, bind_unix, taken
+from atoll.settings import Settings
+from atoll.telemetry.engine import Engine
+from atoll.telemetry.process import Outside, Process, running
+from atoll.wiring.telemetry_ports import VARIABLES
+
+NICE = 5
+"""Steps of priority below the requests that it observes."""
+log = Log("telemetry")
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ProgramMissing: the packages of the extra are not installed.
+        AlreadyRunning, PortTaken, TokenUnsafe, StorageIncompatible, StorageFailed: it cannot start.
+    """
+    with contextlib.suppress(OSError):
+        os.nice(NICE)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_told(settings))
+
+
+async def _until_told(settings: Settings) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    try:
+        async with serving(settings, SystemClock()) as process:
+            log.info("telemetry answers", http=process.http_port, grpc=process.grpc_port)
+            await told.wait()
+    except BaseExceptionGroup as group:
+        why = _first(group)
+        if why is None:
+            raise
+        raise why from group
+
+
+@asynccontextmanager
+async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Process]:
+    """A telemetry process for the length of the block.
+
+    Raises:
+        AtollError: it cannot start; see `run`.
+    """
+    private_folder(settings.state)
+    tokens = [await asyncio.to_thread(ensure_token, file) for file in (settings.ingest_token_file, settings.token_file)]
+    with contextlib.closing(_bind(settings)) as http:
+        outside = Outside(
+            engine=functools.partial(_engine, settings),
+            listen=listening,
+            http=http,
+            queries=lambda: bind_unix(settings.telemetry_socket),
+            taken=lambda host, port: _named(taken(host, port), "grpc_port"),
+            tokens=tokens,
+        )
+        async with running(settings, clock, outside) as process:
+            yield process
+
+
+def _engine(settings: Settings) -> Engine:
+    """The engine of these settings; importing it takes a third of a second."""
+    knobs = settings.telemetry
+    if knobs.clickhouse:
+        from atoll.telemetry.clickhouse import open_engine as open_clickhouse
+
+        return open_clickhouse(knobs.clickhouse, knobs)
+    from atoll.telemetry.chdb import open_engine as open_chdb
+
+    return open_chdb(settings.telemetry_folder, knobs)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    try:
+        return bind_tcp(settings.telemetry.host, settings.telemetry.http_port)
+    except PortTaken as error:
+        raise _named(error, "http_port") from None
+
+
+def _named(error: PortTaken, setting: str) -> PortTaken:
+    """The same error, with the setting that chooses this port."""
+    hint = (error.hint or "").replace("ATOLL_API_PORT", VARIABLES[setting])
+    return PortTaken(error.detail, hint=hint, **error.fields)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> AtollError | None:
+    for inside in group.exceptions:
+        found = _first(inside) if isinstance(inside, BaseExceptionGroup) else inside
+        if isinstance(found, AtollError):
+            return found
+    return None
