@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-import msgspec
-
 from atoll.errors import AlreadyRunning, AtollError, InvalidValue, Overloaded, ProgramMissing, StorageFailed
 from atoll.settings import Telemetry
-from atoll.telemetry import codes
+from atoll.telemetry import answers, codes
 from atoll.telemetry.engine import DATABASE, Insert, Limits
 from atoll.telemetry.parameters import encode
 from atoll.telemetry.schema import migrate
@@ -33,24 +32,8 @@ from atoll.telemetry.schema import migrate
 if TYPE_CHECKING:
     import pyarrow as pa
 
-READ = {
-    "readonly": 2,
-    "output_format_json_array_of_rows": 1,
-    "output_format_json_quote_64bit_integers": 0,
-    "output_format_json_validate_utf8": 1,
-    "max_threads": 4,
-    "enable_time_series_aggregate_functions": 1,
-}
-"""Settings of sessions that read; `readonly` comes last, and cannot be taken back."""
-WRITE = {
-    "async_insert": 0,
-    "max_threads": 2,
-    "max_insert_threads": 1,
-    "max_partitions_per_insert_block": 0,
-    "materialize_ttl_after_modify": 0,
-    "alter_sync": 1,
-}
-"""Settings of sessions that write. Old spans may make many partitions at once; macros.PAST_DAYS is the limit."""
+IDLE = 12
+"""Sessions kept for the next call; more are closed."""
 UNUSABLE = frozenset("?&#%\n")
 """Characters that chDB reads as something else in a folder's name."""
 
@@ -78,8 +61,6 @@ def open_engine(folder: Path, knobs: Telemetry) -> ChdbEngine:
         os.close(lock)
         raise
     try:
-        engine.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
-        engine.use(DATABASE)
         migrate(engine)
     except BaseException:
         engine.close()
@@ -93,11 +74,18 @@ def _limits(knobs: Telemetry) -> Limits:
 
 def _library() -> Any:
     """The class of connections of chDB; importing it takes a third of a second and 200 MB."""
+    # chDB imports pyarrow where it can: 43 MB that an idle process does not need. Ours comes with the first `arrow`.
+    hidden = "pyarrow" not in sys.modules
+    if hidden:
+        sys.modules["pyarrow"] = None  # type: ignore[assignment]
     try:
         import chdb
         from chdb.session import Session
     except ImportError as error:
         raise _missing(f"chDB cannot be loaded: {error}") from None
+    finally:
+        if hidden:
+            del sys.modules["pyarrow"]
     if not hasattr(chdb, "engine_version"):
         raise _missing("chDB has no build for this platform: pip installed its empty placeholder")
     return Session
@@ -141,18 +129,13 @@ class ChdbEngine:
         self._lock = lock
         self._limits = limits
         self._pid = os.getpid()
-        self._database = ""
         self._guard = threading.Lock()
-        self._free: dict[str, list[_Session]] = {"read": [], "write": []}
-        self._all: list[_Session] = []
+        self._free: dict[Limits | None, list[_Session]] = {}
+        self._all: set[_Session] = set()
         self._closed = False
-        self._keeper = self._opened("write")
-        self._free["write"].append(self._keeper)
-
-    def use(self, database: str) -> None:
-        """From now on statements are about the tables of `database`: of every session."""
-        with self._guard:
-            self._database = database
+        # The last session that ends takes the engine's server with it: one stays open.
+        self._keeper = self._opened({}, database="default")
+        self._keeper.run(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
 
     def insert(self, insert: Insert) -> None:
         """See `engine.Engine`."""
@@ -165,7 +148,7 @@ class ChdbEngine:
                 "format_schema": insert.schema,
             }
         settings = f" SETTINGS {', '.join(f'{name} = {_literal(value)}' for name, value in chosen.items())}"
-        with _file(insert.data) as path, self._session("write") as session:
+        with _file(insert.data) as path, self._session(None) as session:
             session.run(
                 f"INSERT INTO {insert.table}{columns} FROM INFILE '{path}'{settings if chosen else ''} "
                 f"FORMAT {insert.format}",
@@ -176,26 +159,20 @@ class ChdbEngine:
         self, sql: str, parameters: Mapping[str, Any] | None = None, *, limits: Limits | None = None
     ) -> list[dict[str, Any]]:
         """See `engine.Engine`."""
-        answer = self._read(sql, "JSONEachRow", parameters, limits)
-        return msgspec.json.decode(answer, type=list[dict[str, Any]]) if answer.strip() else []
+        return answers.rows(self._read(sql, answers.ROWS, parameters, limits))
 
     def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None, *, limits: Limits | None = None) -> pa.Table:
         """See `engine.Engine`."""
-        import pyarrow as pa
-
-        answer = self._read(sql, "ArrowStream", parameters, limits)
-        with pa.ipc.open_stream(pa.py_buffer(answer)) as reader:
-            return reader.read_all()
+        return answers.table(self._read(sql, answers.COLUMNS, parameters, limits))
 
     def _read(self, sql: str, shape: str, parameters: Mapping[str, Any] | None, limits: Limits | None) -> bytes:
         bound = encode(parameters)
-        with self._session("read") as session:
-            session.limit(limits or self._limits)
+        with self._session(limits or self._limits) as session:
             return session.run(sql, shape, bound)
 
     def command(self, sql: str) -> None:
         """See `engine.Engine`."""
-        with self._session("write") as session:
+        with self._session(None) as session:
             session.run(sql)
 
     def close(self) -> None:
@@ -210,29 +187,35 @@ class ChdbEngine:
         os.close(self._lock)
 
     @contextmanager
-    def _session(self, kind: str) -> Iterator[_Session]:
-        """A session that nobody else uses meanwhile; opening one takes 2 ms."""
+    def _session(self, limits: Limits | None) -> Iterator[_Session]:
+        """A session that nobody else uses meanwhile; opening one takes 2 ms. Without limits it is one that writes.
+
+        A session that reads cannot change its settings, limits included: for other limits there is another session.
+        """
         if os.getpid() != self._pid:
             raise RuntimeError("the telemetry engine was opened before a fork: the child must not use it")
         with self._guard:
             if self._closed:
                 raise Overloaded("the telemetry engine is closed", retry_after=5)
-            session = self._free[kind].pop() if self._free[kind] else None
-            database = self._database
+            free = self._free.get(limits)
+            session = free.pop() if free else None
         if session is None:
-            session = self._opened(kind)
+            session = self._opened(answers.WRITE if limits is None else {**answers.settings(limits), **answers.READ})
         try:
-            session.use(database)
             yield session
         finally:
             with self._guard:
-                self._free[kind].append(session)
+                idle = sum(map(len, self._free.values()))
+                if idle < IDLE:
+                    self._free.setdefault(limits, []).append(session)
+                else:
+                    self._all.discard(session)
+            if idle >= IDLE:
+                session.close()
 
-    def _opened(self, kind: str) -> _Session:
+    def _opened(self, settings: Mapping[str, object], *, database: str = DATABASE) -> _Session:
         try:
-            session = _Session(self._connect(self._address), READ if kind == "read" else WRITE)
-        except AtollError:
-            raise
+            session = _Session(self._connect(self._address))
         except Exception as error:  # chDB raises RuntimeError and its own class, with only a text
             text = str(error)
             if "already initialized" in text:
@@ -240,44 +223,28 @@ class ChdbEngine:
                     "this process holds another telemetry store already", hint="one store per process"
                 ) from error
             raise StorageFailed(f"the telemetry engine cannot open {self._address}: {text}") from error
+        session.run(f"USE {database}")
+        for name, value in settings.items():
+            session.run(f"SET {name} = {value}")
         with self._guard:
-            self._all.append(session)
+            self._all.add(session)
         return session
 
 
 class _Session:
     """One session of chDB: used by one thread at a time."""
 
-    def __init__(self, connection: Any, settings: Mapping[str, int]) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._busy = threading.Lock()
-        self._limits: Limits | None = None
-        self._database = ""
-        self._readonly = settings.get("readonly")
-        self._settings = {name: value for name, value in settings.items() if name != "readonly"}
-        for name, value in self._settings.items():
-            self.run(f"SET {name} = {value}")
-
-    def use(self, database: str) -> None:
-        """Name the database that bare names are of."""
-        if database != self._database:
-            self.run(f"USE {database}")
-            self._database = database
-        if self._readonly is not None:
-            self.run(f"SET readonly = {self._readonly}")
-            self._readonly = None
-
-    def limit(self, limits: Limits) -> None:
-        """What the next statements may take."""
-        if limits != self._limits:
-            self.run(
-                f"SET max_execution_time = {limits.seconds:.3f}, max_memory_usage = {limits.memory}, "
-                f"max_result_rows = {limits.rows}"
-            )
-            self._limits = limits
 
     def run(
-        self, sql: str, shape: str = "TabSeparated", parameters: Mapping[str, str] | None = None, *, of: Any = None
+        self,
+        sql: str,
+        shape: str = "TabSeparated",
+        parameters: Mapping[str, str] | None = None,
+        *,
+        of: Callable[[str], AtollError] = codes.of_query,
     ) -> bytes:
         """Run one statement to its end."""
         with self._busy:
@@ -286,13 +253,14 @@ class _Session:
             try:
                 return bytes(self._connection.query(sql, shape, params=dict(parameters or {})).bytes())
             except Exception as error:  # chDB raises RuntimeError and its own class, with only a text
-                raise (of or codes.of_query)(str(error)) from error
+                raise of(str(error)) from error
 
     def close(self) -> None:
         """Wait for what is running, then end."""
         with self._busy:
             connection, self._connection = self._connection, None
-            connection.close()
+            if connection is not None:
+                connection.close()
 
 
 def _literal(value: str | int) -> str:

@@ -64,7 +64,8 @@ class Engine(Protocol):
         self, sql: str, parameters: Mapping[str, Any] | None = None, *, limits: Limits | None = None
     ) -> list[dict[str, Any]]:
         """The answer as dicts: numbers as int and float, DateTime64 as text unless the SQL converts, FixedString as
-        text only when the SQL says `hex(…)`. Read-only.
+        text only when the SQL says `hex(…)`. NaN and infinite numbers are None. Read-only: a statement with SETTINGS, or
+        with a table function like file() or url(), is refused.
 
         Raises:
             InvalidValue: the statement cannot be understood, or a parameter is not of its type.
