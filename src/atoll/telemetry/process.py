@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -24,6 +24,9 @@ from atoll.telemetry import otlp, status
 from atoll.telemetry.buffer import Buffer
 from atoll.telemetry.engine import Engine
 from atoll.telemetry.limits import Room
+from atoll.telemetry.logs import api as logs_api
+from atoll.telemetry.logs.collect import collecting
+from atoll.telemetry.logs.source import Open
 from atoll.telemetry.pool import EnginePool
 from atoll.telemetry.query.app import make_app
 from atoll.telemetry.receive import grpc
@@ -65,6 +68,8 @@ class Outside:
     taken: Callable[[str, int], PortTaken]
     """The error for a port that somebody else has."""
     tokens: Sequence[str]
+    lines: Mapping[str, Open] = field(default_factory=dict)
+    """Captured output by its source (`stdout`, `platform`)."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ async def running(settings: Settings, clock: Clock, outside: Outside) -> AsyncIt
             watchdog=watchdog,
             started=clock.wall(),
         )
-        queries = make_app(pool, clock, knobs, routes=status.routes(parts))
+        queries = make_app(pool, clock, knobs, routes=[*status.routes(parts), *logs_api.ROUTES])
         await stack.enter_async_context(watchdog.watching())
         private = stack.enter_context(contextlib.closing(outside.queries()))
         stack.callback(settings.telemetry_socket.unlink, missing_ok=True)
@@ -127,6 +132,11 @@ async def running(settings: Settings, clock: Clock, outside: Outside) -> AsyncIt
             )
         )
         parts.http_port, parts.grpc_port = int(outside.http.getsockname()[1]), grpc_port
+        collector = await stack.enter_async_context(
+            collecting(outside.lines, pool, clock, settings.telemetry_folder / "collected.json")
+        )
+        parts.counted["logs"] = lambda: asdict(collector.counts)
+        parts.warned.append(lambda: collector.counts.warning)
         yield Process(parts.http_port, grpc_port, parts)
 
 

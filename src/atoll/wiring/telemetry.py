@@ -11,8 +11,9 @@ import functools
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import uvloop
 
@@ -24,6 +25,7 @@ from atoll.kit.logs import Log
 from atoll.server.listening import listening
 from atoll.server.ports import bind_tcp, bind_unix, taken
 from atoll.settings import Settings
+from atoll.supervisor.backlog import Backlog, Place
 from atoll.telemetry.engine import Engine
 from atoll.telemetry.process import Outside, Process, running
 from atoll.wiring.telemetry_ports import VARIABLES
@@ -79,9 +81,18 @@ async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Process]:
             queries=lambda: bind_unix(settings.telemetry_socket),
             taken=lambda host, port: _named(taken(host, port), "grpc_port"),
             tokens=tokens,
+            lines={
+                "stdout": functools.partial(_backlog, settings.logs),
+                "platform": functools.partial(_backlog, settings.state / "platform"),
+            },
         )
         async with running(settings, clock, outside) as process:
             yield process
+
+
+def _backlog(folder: Path, places: Mapping[str, tuple[int, str, int]]) -> Backlog:
+    """The captured output under `folder`, from where it was left."""
+    return Backlog(folder, {name: Place(*place) for name, place in places.items()})
 
 
 def _engine(settings: Settings) -> Engine:

@@ -71,6 +71,14 @@ class Counts:
     seconds: float = 0.0
     """Spent in rounds, waiting for commits included."""
 
+    @property
+    def warning(self) -> str:
+        """What a person should know; empty: nothing."""
+        if self.lost or self.gaps:
+            said = f"{self.lost} lines" if self.lost else "lines"
+            return f"{said} of captured output were rotated away before they could be stored"
+        return ""
+
 
 @dataclass
 class Batch:
