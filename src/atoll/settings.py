@@ -148,6 +148,12 @@ class Telemetry:
     """Port of OTLP over HTTP; 0: a free one."""
     grpc_port: int = 4317
     """Port of OTLP over gRPC; 0: a free one."""
+    instrument: bool = True
+    """Whether services are instrumented from outside: OTEL_ variables, and OpenTelemetry beside Python (`--no-otel`)."""
+    environment: str = "dev"
+    """What services call the place they run in (`deployment.environment.name`)."""
+    java_agent: str = ""
+    """Path of an OpenTelemetry agent jar for the Java services; empty: they are not instrumented."""
     body_limit: int = 16 << 20
     """Bytes of one OTLP body after inflating."""
     buffer_bytes: int = 64 << 20

@@ -36,6 +36,9 @@ SHARE_CEILING = 1_000_000
 MATCH_LIMIT = 32
 """Hosts, or headers, of one route."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+DISABLED_LIMIT = 64
+"""Instrumentations that a service may switch off."""
+_LIBRARY = re.compile(r"[a-z0-9_-]{1,64}")
 _GRPC_SERVICE = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_.]{0,126})?")
 _HASH_ON = re.compile(r"client_ip|path|header:(?P<header>.+)", re.DOTALL)
 
@@ -130,6 +133,9 @@ def _run(said: Run) -> Run:
     if said.stop_signal not in signal.Signals.__members__:
         raise _invalid("run.stop_signal", f"{scrub(said.stop_signal, limit=40)!r} is not a signal such as SIGTERM")
     _text(said.working_dir, "run.working_dir")
+    _text(said.otel.java_agent, "run.otel.java_agent")
+    if len(said.otel.disabled) > DISABLED_LIMIT or not all(_LIBRARY.fullmatch(word) for word in said.otel.disabled):
+        raise _invalid("run.otel.disabled", f"at most {DISABLED_LIMIT} names such as sqlite3 or aiohttp-client")
     return msgspec.structs.replace(
         said,
         replicas=_whole(said.replicas, "run.replicas", 0, REPLICAS_CEILING),

@@ -76,6 +76,16 @@ class Restart(StrEnum):
     NO = "no"
 
 
+class Otel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether and how the instances are instrumented from outside."""
+
+    enabled: bool = True
+    disabled: tuple[str, ...] = ()
+    """Python libraries to leave alone, by the words of OTEL_PYTHON_DISABLED_INSTRUMENTATIONS."""
+    java_agent: str = ""
+    """Absolute path of an OpenTelemetry agent jar."""
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a node runs the instances of a service. Durations in seconds."""
 
@@ -99,6 +109,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart: Restart = Restart.ALWAYS
     stop_grace: float = 10.0
     stop_signal: str = "SIGTERM"
+    otel: Otel = msgspec.field(default_factory=Otel)
     node: NodeName | None = None
     """The node that runs it; None: any."""
     stopped: bool = False

@@ -71,6 +71,17 @@ class EnvFile(Part):
     """Whether its absence is an error."""
 
 
+class Otel(Part):
+    """How a service is instrumented from outside."""
+
+    enabled: Truth = True
+    """Whether it is."""
+    disabled: Annotated[list[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]], Field(max_length=64)] = []
+    """Python libraries to leave alone, such as `sqlite3`, `urllib3`, `flask`."""
+    java_agent: str | None = None
+    """Path of an OpenTelemetry agent jar, relative to the project's folder."""
+
+
 class Service(Part):
     """One service: a command, or (without one) a name under which instances register themselves."""
 
@@ -111,6 +122,8 @@ class Service(Part):
     """Keep a client on one instance by a cookie."""
     slow_start: Wait = 0.0
     """Time over which a returning instance gets its full share."""
+    otel: Annotated[Otel, words.switchable(Otel)] = Otel()
+    """Traces, logs and metrics without a change to the code: `false` switches it off, a map says more."""
     profiles: list[str] = []
     """The service runs only when one of these profiles is on; empty: always."""
 

@@ -14,6 +14,7 @@ from atoll.model.service import (
     Check,
     CheckKind,
     Condition,
+    Otel,
     Protocol,
     Restart,
     Run,
@@ -28,7 +29,7 @@ from atoll.project.interpolate import expand
 
 NEEDS_COMMAND = (
     "working_dir", "environment", "env_file", "port", "replicas", "version", "depends_on", "restart", "stop_grace_period",
-    "stop_signal",
+    "stop_signal", "otel",
 )  # fmt: skip
 """Keys that say how a service is run, and so mean nothing without a command."""
 UNUSABLE = ("?",)
@@ -97,6 +98,11 @@ class _Service:
             restart=Restart.ALWAYS if said.restart == "unless-stopped" else Restart(said.restart),
             stop_grace=said.stop_grace_period,
             stop_signal=said.stop_signal,
+            otel=Otel(
+                enabled=said.otel.enabled,
+                disabled=tuple(said.otel.disabled),
+                java_agent="" if said.otel.java_agent is None else str(self._around.folder / said.otel.java_agent),
+            ),
         )
 
     def _without_command(self) -> None:

@@ -227,6 +227,20 @@ def env_files(file: Any) -> BeforeValidator:
     return BeforeValidator(check, json_schema_input_type=str | list[str | file])
 
 
+def switchable(part: Any) -> BeforeValidator:
+    """A map; true or false stands for one with `enabled`."""
+
+    def check(raw: Any) -> Any:
+        value = core(raw) if isinstance(raw, Filled) else raw
+        if isinstance(value, bool):
+            return {"enabled": value}
+        if not isinstance(raw, dict):
+            raise _wrong("should be true, false or a map")
+        return raw
+
+    return BeforeValidator(check, json_schema_input_type=bool | part)
+
+
 def shorthand(service: Any) -> BeforeValidator:
     """A service written as its command alone."""
 

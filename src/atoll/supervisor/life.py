@@ -23,10 +23,11 @@ from atoll.model.registration import Registration
 from atoll.model.report import ChildReport, Phase
 from atoll.model.service import CheckKind, Restart, Run, Service
 from atoll.settings import Settings
-from atoll.supervisor import adopt, child, output, ports, probe, program, record
+from atoll.supervisor import adopt, appfolder, child, output, ports, probe, program, record
 from atoll.supervisor.child import Child, Order
 from atoll.supervisor.ending import Ending, cause_of, with_last_line
 from atoll.supervisor.environment import environment_of
+from atoll.supervisor.instrument import Sending, instrument
 from atoll.supervisor.membership import Membership
 from atoll.supervisor.news import News
 from atoll.supervisor.outside import Registrar, Traffic
@@ -58,6 +59,8 @@ class Around:
     services: Callable[[], Mapping[ServiceName, Service]]
     policy: Callable[[ServiceName], Restart]
     changed: Callable[[], None]
+    sending: Callable[[], Sending | None] = lambda: None
+    """Where telemetry goes; asked in a thread at each start."""
 
 
 class Life:
@@ -190,6 +193,7 @@ class Life:
             environment = environment_of(
                 self.service, self.instance, self.port, around.services(), around.inherited, around.settings
             )
+            environment |= await self._instrumented(environment)
             command = await asyncio.to_thread(program.command_of, run.command, run.working_dir, run.root, environment)
             note = Note(
                 service=self.service.name,
@@ -209,6 +213,18 @@ class Life:
             await self._already_running()
         except (AtollError, OSError) as error:
             self._refused = scrub(str(error), limit=300)
+
+    async def _instrumented(self, environment: Mapping[str, str]) -> Mapping[str, str]:
+        """What makes it tell its traces, logs and metrics. Never a reason not to start."""
+        try:
+            sending = await asyncio.to_thread(self._around.sending)
+            hook = await asyncio.to_thread(appfolder.has_node_hook, self._run.root, self._run.working_dir)
+        except (AtollError, OSError) as error:
+            log.warning("not instrumented", instance=self.instance, cause=str(error))
+            return {}
+        injected = instrument(self.service, self.instance, environment, sending, node_hook=hook)
+        log.debug("instrumented", instance=self.instance, variables=" ".join(injected.variables), notes=injected.notes)
+        return injected.variables
 
     async def _already_running(self) -> None:
         """A keeper that no record led us to: adopt it, or (it leads nowhere) end it and try again."""

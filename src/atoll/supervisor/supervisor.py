@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from atoll.kit.clock import Clock
 from atoll.kit.logs import Log
@@ -19,6 +19,7 @@ from atoll.model.service import Restart, Run, Service
 from atoll.settings import Settings
 from atoll.supervisor import adopt, tree
 from atoll.supervisor.child import Child
+from atoll.supervisor.instrument import Sending
 from atoll.supervisor.life import Around, Life
 from atoll.supervisor.meter import Meter
 from atoll.supervisor.news import News
@@ -31,7 +32,10 @@ log = Log("supervisor")
 
 
 class Supervisor:
-    """The children of one node. `environ` is what they inherit; `rng` spreads restarts, renewals and ports."""
+    """The children of one node.
+
+    `environ` is what they inherit; `rng` spreads restarts, renewals and ports; `sending` tells where their telemetry goes.
+    """
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class Supervisor:
         traffic: Traffic,
         environ: Mapping[str, str],
         rng: random.Random | None = None,
+        sending: Callable[[], Sending | None] = lambda: None,
     ) -> None:
         rng = rng if rng is not None else random.Random()
         gateway = settings.gateway
@@ -61,6 +66,7 @@ class Supervisor:
             services=lambda: self._wanted,
             policy=self._policy,
             changed=self._look,
+            sending=sending,
         )
         self._meter = Meter(self._places, clock)
         self._news = News(clock)

@@ -14,7 +14,7 @@ import msgspec
 
 from atoll.model.names import InstanceId, NodeName, ServiceName
 from atoll.model.report import Phase
-from atoll.model.service import Condition, Restart, Run, Service
+from atoll.model.service import Condition, Otel, Restart, Run, Service
 
 RAN = frozenset({Phase.STARTING, Phase.RUNNING})
 
@@ -86,6 +86,7 @@ def digest_of(run: Run) -> str:
         run.port,
         run.version,
         run.stop_signal,
+        *((run.otel,) if run.otel != Otel() else ()),
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
