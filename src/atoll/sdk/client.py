@@ -19,6 +19,7 @@ import httpx2
 import msgspec
 
 from atoll.errors import Compacted, Resync, TooLarge, Unreachable
+from atoll.kit.backoff import Backoff
 from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.text import scrub
 from atoll.model.answers import (
@@ -120,9 +121,12 @@ class Client:
             return FactPage(page.revision, tuple(facts))
         raise Compacted("the facts changed faster than they could be listed", hint="try again")
 
-    def watch(self, prefixes: Sequence[str] = FACTS) -> Watch:
-        """The facts under `prefixes`, kept current for ever; see `Watch`."""
-        return Watch(self, prefixes, self._clock)
+    def watch(self, prefixes: Sequence[str] = FACTS, *, patience: float = 5.0) -> Watch:
+        """The facts under `prefixes`, kept current for ever; see `Watch`.
+
+        `patience`: seconds between two tries at most while the control plane is away.
+        """
+        return Watch(self, prefixes, self._clock, Backoff(base=0.1, cap=patience))
 
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str], start: int) -> AsyncIterator[AsyncIterator[FactChange]]:

@@ -26,6 +26,8 @@ from atoll.supervisor.outside import Held, Registrar
 
 JITTER = 0.2
 """Share by which renewals vary, so that a node's children do not renew in one burst."""
+PATIENCE = 1.0
+"""Seconds between two tries to register at most, while the control plane is away."""
 FAREWELL = 2.0
 """Seconds that draining or deregistering may take when the control plane does not answer."""
 
@@ -49,7 +51,7 @@ class Membership:
 
     async def keep(self, said: Callable[[], Registration], *, fresh: bool) -> None:
         """Register and renew until cancelled. `fresh`: a new process, so an older drain mark is taken away."""
-        backoff = Backoff(base=0.1, cap=5.0, rng=self.rng)
+        backoff = Backoff(base=0.1, cap=PATIENCE, rng=self.rng)
         while True:
             try:
                 held = await self._register(said())

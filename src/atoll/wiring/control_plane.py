@@ -7,6 +7,9 @@ from atoll.settings import Settings
 from atoll.wiring.kept import KeptProcess, Part
 
 NAME = "control-plane"
+PATIENCE = 1.0
+"""Seconds before it is started again, at most, and between two of our tries to hear it: a start costs 0.4 s of CPU, and
+whoever waits for the registry after an outage waits for this."""
 TOLD = ("host", "port", "mesh_port", "mesh_ports", "mesh_count")
 
 
@@ -14,5 +17,5 @@ def kept_control_plane(settings: Settings, clock: Clock) -> KeptProcess:
     """The control plane of this platform. It is told the gateway's addresses, so that nobody can register them."""
     knobs = settings.gateway
     told = {f"ATOLL_GATEWAY_{name}".upper(): str(getattr(knobs, name)) for name in TOLD}
-    part = Part(NAME, "the control plane", "server", settings.socket, settings.api.port, told)
+    part = Part(NAME, "the control plane", "server", settings.socket, settings.api.port, told, PATIENCE)
     return KeptProcess(part, settings, clock)

@@ -54,6 +54,8 @@ class Part:
     """Noted in its record: a node that wants another one does not adopt it."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Beside ours."""
+    patience: float = 5.0
+    """Seconds before it is started again, at most, however often it ended before."""
 
 
 class KeptProcess:
@@ -103,7 +105,7 @@ class KeptProcess:
 
     async def keep(self) -> None:
         """Start it again whenever it ends, until `stop`."""
-        backoff = Backoff(base=0.2, cap=5.0)
+        backoff = Backoff(base=0.2, cap=self.part.patience)
         while not self._stopping.is_set():
             child = self._child
             if child is None:

@@ -32,7 +32,7 @@ from atoll.supervisor.output import Kind, follow_logs
 from atoll.supervisor.supervisor import Supervisor
 from atoll.supervisor.tree import Elsewhere
 from atoll.wiring.console import Console
-from atoll.wiring.control_plane import kept_control_plane
+from atoll.wiring.control_plane import PATIENCE, kept_control_plane
 from atoll.wiring.membership import ApiRegistrar, GatewayTraffic
 from atoll.wiring.ports import refuse_taken
 from atoll.wiring.progress import Progress
@@ -68,7 +68,7 @@ class Node:
             traffic=GatewayTraffic(self.driver),
             environ=os.environ,
         )
-        self.watch = self.client.watch(FACTS)
+        self.watch = self.client.watch(FACTS, patience=PATIENCE)
         self.watchdog = Watchdog(clock, limit=settings.watchdog.limit, quiet=settings.watchdog.quiet)
         self.facts = Snapshot()
         self._news = asyncio.Event()
