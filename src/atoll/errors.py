@@ -229,6 +229,12 @@ class Unreachable(AtollError):
     code, status, title = "unreachable", 503, "Platform unreachable"
 
 
+class TelemetryUnavailable(AtollError):
+    """Traces, logs and metrics cannot be asked for now; everything else works."""
+
+    code, status, title = "telemetry-unavailable", 503, "Telemetry unavailable"
+
+
 class Stale(AtollError):
     """What is known is older than the caller said it may be; the control plane has not been heard since."""
 

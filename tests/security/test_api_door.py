@@ -32,7 +32,7 @@ async def talk(plane: Plane, content: bytes, *, seconds: float = 5.0) -> bytes:
 
 
 def filled(path: str) -> str:
-    return path.format(service="orders", instance="o-1", route="r", node="n1")
+    return path.format(service="orders", instance="o-1", route="r", node="n1", trace="abcd", label="job")
 
 
 async def test_every_route_refuses_who_shows_no_token_or_a_wrong_one(plane: Plane) -> None:

@@ -27,6 +27,7 @@ from atoll.server import (
     routes,
     services,
     status,
+    telemetry,
     watch,
 )
 from atoll.server.control import Control
@@ -54,6 +55,7 @@ _TABLE: tuple[Endpoint, ...] = (
     *status.ENDPOINTS,
     *metrics.ENDPOINTS,
     *backup.ENDPOINTS,
+    *telemetry.ENDPOINTS,
 )
 ENDPOINTS: tuple[Endpoint, ...] = (*_TABLE, openapi.describe(_TABLE))
 """Everything the control API answers."""

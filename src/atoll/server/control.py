@@ -89,6 +89,8 @@ class Control:
     counts: Counts = field(default_factory=Counts)
     in_progress: int = 0
     """Requests that are being answered, watches included."""
+    forwarding: int = 0
+    """Questions that are at the telemetry process."""
     stopping: bool = False
     waiting: set[asyncio.Timeout] = field(default_factory=set)
     """Requests that wait for something to happen; each ends when its client leaves or the process stops."""

@@ -19,6 +19,7 @@ from atoll.errors import (
     NotFound,
     Overloaded,
     StorageFull,
+    TelemetryUnavailable,
     Unauthorized,
 )
 from atoll.kit.clock import Clock, Instant
@@ -50,7 +51,7 @@ def answer(error: AtollError) -> Response:
     headers = {"Cache-Control": "no-store"}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="atoll"'
-    if isinstance(error, Overloaded | StorageFull):
+    if isinstance(error, Overloaded | StorageFull | TelemetryUnavailable):
         headers["Retry-After"] = str(max(1, round(float(error.fields.get("retry_after", 1)))))
     if isinstance(error, MethodNotAllowed) and error.fields.get("allow"):
         headers["Allow"] = str(error.fields["allow"])

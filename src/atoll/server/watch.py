@@ -60,7 +60,7 @@ async def _poll(control: Control, request: Request, prefixes: tuple[str, ...], s
     reached = control.store.revision if start is None else max(0, start - 1)
     events: list[FactEvent] = []
     replaying = True
-    with _counted(control):
+    with counted(control):
         async with _changes(control, prefixes, start) as changes:
             with contextlib.suppress(TimeoutError):
                 async with while_wanted(control, request.receive, wait or None):
@@ -92,7 +92,7 @@ class EventStream(Response):
             Overloaded: too many watch already.
         """
         async with AsyncExitStack() as stack:
-            stack.enter_context(_counted(self._control))
+            stack.enter_context(counted(self._control))
             self._changes = await stack.enter_async_context(_changes(self._control, self._prefixes, self._start))
             self._open = stack.pop_all()
         self.headers[REVISION_HEADER] = str(self._control.store.revision)
@@ -173,7 +173,12 @@ async def _gone(receive: Receive, scope: asyncio.Timeout) -> None:
 
 
 @contextmanager
-def _counted(control: Control) -> Iterator[None]:
+def counted(control: Control) -> Iterator[None]:
+    """A block that is one of the open watches.
+
+    Raises:
+        Overloaded: there are too many already.
+    """
     limit = control.settings.api.watchers
     if control.counts.watchers >= limit:
         raise Overloaded(
