@@ -18,10 +18,14 @@ class Prefixer:
         self._color = color
         self._width = 0
 
-    def line(self, service: str, instance: str, text: str, *, stamp: str = "", quiet: bool = False) -> str:
-        """One line without its newline, scrubbed. `quiet`: a note about the output, not the output."""
+    def line(
+        self, service: str, instance: str, text: str, *, stamp: str = "", quiet: bool = False, level: str = ""
+    ) -> str:
+        """One line without its newline, scrubbed. `quiet`: a note about the output, not the output; `level`: a word
+        of ours, in its colour, before the text.
+        """
         label = scrub(instance if instance.startswith(service) else f"{service}/{instance}", limit=64)
         self._width = max(self._width, min(len(label), PREFIX_LIMIT))
         prefix = service_tint(f"{label:<{self._width}} |", service, on=self._color)
         shown = scrub(text, limit=LINE_LIMIT)
-        return f"{stamp}{prefix} {tint(shown, 'dim', on=self._color) if quiet else shown}"
+        return f"{stamp}{prefix} {level}{tint(shown, 'dim', on=self._color) if quiet else shown}"

@@ -93,7 +93,7 @@ def test_following_shows_each_line_once(cli: Cli, logs: Path, monkeypatch: pytes
             with (logs / "orders/orders-1.log").open("a") as file:
                 file.write(f"{WALL + number:.3f} |new {number}\n")
 
-    monkeypatch.setattr("atoll.cli.commands.logs.threading", SimpleNamespace(Event=Pause))
+    monkeypatch.setattr("atoll.cli.log_files.threading", SimpleNamespace(Event=Pause))
     result = cli("logs", "orders", "-f", "-n", "1")
     assert result.code == 130
     assert [line.partition("| ")[2] for line in result.out.splitlines()] == ["cut her…", "new 0", "new 1"]

@@ -18,9 +18,9 @@ from atoll.telemetry.logs.tail import LOOK, Follow, Tails
 from atoll.telemetry.query.app import Queries, queries_of
 from atoll.telemetry.query.parameters import NANO, Parameters
 
-WAIT = 25
-"""Seconds that a question for the tail may wait for something new, at most."""
-USUAL_WAIT = 10
+WAIT = 10
+"""Seconds that a question for the tail may wait for something new, at most: the control plane forwards with a limit."""
+USUAL_WAIT = 5
 SPAN = 3600.0
 """Seconds that histogram and patterns look back when they are not told."""
 AHEAD = 60.0

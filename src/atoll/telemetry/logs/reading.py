@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from atoll.errors import InvalidValue
+from atoll.kit.text import scrub
 from atoll.telemetry.logs.answers import LogRecord, Page
 from atoll.telemetry.logs.record import CUT
 from atoll.telemetry.logs.search import COLUMNS, Search, conditions, next_cursor, page_statement
@@ -16,6 +18,8 @@ from atoll.telemetry.logs.stream import NOTE_SCOPE
 from atoll.telemetry.logs.twins import LATER, twins
 from atoll.telemetry.query.app import Queries
 
+BAD_REGEX = 427
+"""ClickHouse's code for a regular expression that is none."""
 MARGIN = 2000
 """Records before and behind a page that are looked at for twins of its own, at most."""
 
@@ -50,10 +54,30 @@ def record_of(row: dict[str, Any]) -> LogRecord:
     )
 
 
+async def asked(queries: Queries, sql: str, values: dict[str, Any], *, rows: int) -> list[dict[str, Any]]:
+    """The rows of a statement of ours within the limits of a question.
+
+    Raises:
+        InvalidValue: the regular expression is none; it says where.
+    """
+    try:
+        found: list[dict[str, Any]] = await queries.pool.rows(sql, values, limits=queries.limits(rows=rows))
+    except InvalidValue as error:
+        if error.fields.get("engine_code") == BAD_REGEX:
+            said = error.detail.partition("re2: ")[2].partition(". Look at")[0] or "it cannot be understood"
+            raise InvalidValue(
+                f"grep: {scrub(said, limit=200)}",
+                hint="quote ( ) [ ] . * + ? with a backslash; no look-around",
+                field="grep",
+            ) from None
+        raise
+    return found
+
+
 async def page_of(queries: Queries, search: Search) -> Page:
     """One page of a search."""
     sql, values = page_statement(search)
-    rows = await queries.pool.rows(sql, values, limits=queries.limits(rows=search.limit + 1))
+    rows = await asked(queries, sql, values, rows=search.limit + 1)
     more = len(rows) > search.limit
     records = [record_of(row) for row in rows[: search.limit]]
     cursor = next_cursor(search, [record.nanos for record in records]) if more else None
@@ -63,18 +87,19 @@ async def page_of(queries: Queries, search: Search) -> Page:
 async def once(queries: Queries, search: Search, records: Sequence[LogRecord]) -> list[LogRecord]:
     """These records (a stretch of the search) without the printed ones that were sent as well."""
     services = tuple({record.service for record in records if record.source == "stdout"})
-    if not services or search.sources:
+    if not services or (search.sources and "otlp" not in search.sources):
         return list(records)
     first, last = min(record.nanos for record in records), max(record.nanos for record in records)
     where, values = conditions(replace(search, services=services, since=0, until=1 << 63))
     values |= {"from": max(0, first - LATER), "first": first, "last": last, "to": last + LATER, "limit": MARGIN}
-    around = await queries.pool.rows(
+    around = await asked(
+        queries,
         f"SELECT {COLUMNS} FROM logs WHERE {where} "  # noqa: S608 - our own words
         "AND Timestamp >= fromUnixTimestamp64Nano({from:Int64}) AND Timestamp <= fromUnixTimestamp64Nano({to:Int64}) "
         "AND (Timestamp < fromUnixTimestamp64Nano({first:Int64}) OR Timestamp > fromUnixTimestamp64Nano({last:Int64})) "
         "LIMIT {limit:UInt64}",
         values,
-        limits=queries.limits(rows=MARGIN),
+        rows=MARGIN,
     )
     return merged([*records, *(record_of(row) for row in around)], len(records))
 

@@ -103,7 +103,7 @@ class Stream:
             self._emit(told._replace(attributes={**(told.attributes or {}), CUT: "line"}), wall, out)
             return
         if text.startswith(STARTED):
-            self.run = rows.Stamps().text(wall, 0)[:23]
+            self.run = rows.Stamps().text(wall, 0)[:23].replace(" ", "T") + "Z"
         grave = "dropped" in text or "failed" in text
         self._emit(Parsed(text, WARN if grave else INFO, "WARN" if grave else "INFO"), wall, out, note=NOTE_SCOPE)
 

@@ -6,12 +6,12 @@ A record that came in two ways is counted once: of equal lines of an instance, a
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from atoll.telemetry.logs.answers import Bucket, Histogram, LogPattern, Patterns
 from atoll.telemetry.logs.levels import name_of
 from atoll.telemetry.logs.patterns import Miner, Seen, last_deployments
-from atoll.telemetry.logs.reading import iso
+from atoll.telemetry.logs.reading import asked, iso
 from atoll.telemetry.logs.search import FOREVER, Search, conditions
 from atoll.telemetry.logs.stream import NOTE_SCOPE
 from atoll.telemetry.query.app import Queries
@@ -37,7 +37,8 @@ async def patterns_of(queries: Queries, search: Search, *, new: bool) -> Pattern
     deployed = last_deployments(await _runs(queries, search.services))
     where, values = conditions(replace(search, since=0, until=FOREVER))
     values |= {"from": search.since, "to": min(search.until, FOREVER - 1), "note": NOTE_SCOPE}
-    rows = await queries.pool.rows(
+    rows = await asked(
+        queries,
         "SELECT service, sum(n) AS count, min(f) AS first, max(l) AS last, any(b) AS example, max(s) AS severity FROM ("  # noqa: S608 - our own words
         "SELECT ServiceName AS service, Pattern, "
         f"greatest(countIf(Source = 'otlp' AND {_WITHIN}), countIf(Source != 'otlp' AND {_WITHIN})) AS n, "
@@ -46,7 +47,7 @@ async def patterns_of(queries: Queries, search: Search, *, new: bool) -> Pattern
         f"FROM logs WHERE {where} AND ScopeName != {{note:String}} GROUP BY ServiceName, InstanceId, Pattern"
         ") GROUP BY service, Pattern HAVING count > 0 ORDER BY count DESC LIMIT {lines:UInt64}",
         {**values, "example": EXAMPLE, "lines": LINES + 1},
-        limits=queries.limits(rows=LINES + 1),
+        rows=LINES + 1,
     )
     miner = Miner()
     for row in rows[:LINES]:
@@ -61,13 +62,13 @@ async def patterns_of(queries: Queries, search: Search, *, new: bool) -> Pattern
             severity=one.severity,
             level=name_of(one.severity),
             example=one.example,
-            new=one.service in deployed and one.first >= deployed[one.service] * NANO,
+            new=one.service in deployed and one.first >= nanos(deployed[one.service]),
         )
         for one in miner.found
     ]
     return Patterns(
         patterns=[one for one in found if one.new or not new][: search.limit],
-        deployed={service: iso(int(start * NANO)) for service, start in sorted(deployed.items())},
+        deployed={service: iso(nanos(start)) for service, start in sorted(deployed.items())},
         more=len(rows) > LINES or len(found) > search.limit,
     )
 
@@ -75,8 +76,10 @@ async def patterns_of(queries: Queries, search: Search, *, new: bool) -> Pattern
 async def histogram_of(queries: Queries, search: Search, *, buckets: int) -> Histogram:
     """How many records of each level there were, in steps of whole seconds."""
     step = max(1, -(-(search.until - search.since) // (buckets * NANO)))
+    search = replace(search, since=search.since // (step * NANO) * step * NANO)
     where, values = conditions(search)
-    rows = await queries.pool.rows(
+    rows = await asked(
+        queries,
         "SELECT bucket, severity, sum(n) AS count FROM ("  # noqa: S608 - our own words
         "SELECT intDiv(toUnixTimestamp64Nano(Timestamp) - {since:Int64}, {step:Int64}) AS bucket, "
         "intDiv(SeverityNumber + 3, 4) AS severity, "
@@ -84,7 +87,7 @@ async def histogram_of(queries: Queries, search: Search, *, buckets: int) -> His
         f"FROM logs WHERE {where} GROUP BY bucket, severity, ServiceName, InstanceId, Pattern"
         ") GROUP BY bucket, severity ORDER BY bucket, severity",
         {**values, "step": step * NANO},
-        limits=queries.limits(rows=BUCKETS * 8),
+        rows=BUCKETS * 8,
     )
     counts: dict[int, dict[str, int]] = {}
     for row in rows:
@@ -98,17 +101,23 @@ async def histogram_of(queries: Queries, search: Search, *, buckets: int) -> His
     )
 
 
+def nanos(wall: float) -> int:
+    """Wall seconds as nanoseconds, exact to the millisecond that runs are stamped with."""
+    return round(wall * 1000) * 1_000_000
+
+
 async def _runs(queries: Queries, services: tuple[str, ...]) -> dict[str, list[float]]:
     """The starts of the runs that are known, in wall seconds."""
     where = "Run != ''" + (" AND ServiceName IN {services:Array(String)}" if services else "")
-    rows = await queries.pool.rows(
+    rows = await asked(
+        queries,
         f"SELECT ServiceName AS service, Run AS run FROM logs WHERE {where} GROUP BY service, run "  # noqa: S608 - our own words
         "ORDER BY run DESC LIMIT {runs:UInt64}",
         {"runs": RUNS, **({"services": list(services)} if services else {})},
-        limits=queries.limits(rows=RUNS),
+        rows=RUNS,
     )
     found: dict[str, list[float]] = {}
     for row in rows:
-        start = datetime.fromisoformat(row["run"]).replace(tzinfo=UTC).timestamp()
+        start = datetime.fromisoformat(row["run"]).timestamp()
         found.setdefault(row["service"], []).append(start)
     return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from atoll.errors import InvalidValue
 from atoll.kit.clock import Clock, Instant
 from atoll.telemetry.logs.answers import LogRecord
-from atoll.telemetry.logs.reading import joined, record_of
+from atoll.telemetry.logs.reading import asked, joined, record_of
 from atoll.telemetry.logs.search import COLUMNS, Search, conditions
 from atoll.telemetry.logs.twins import twins
 from atoll.telemetry.query.app import Queries
@@ -50,12 +50,13 @@ class Follow:
         where, values = conditions(self.search)
         values["arrived"] = self.since - BACK
         known = len(self.seen)
-        rows = await queries.pool.rows(
+        rows = await asked(
+            queries,
             f"SELECT {COLUMNS}, toUnixTimestamp64Milli(Arrived) AS arrived FROM logs WHERE {where} "  # noqa: S608 - ours
             "AND Arrived > fromUnixTimestamp64Milli({arrived:Int64}) "
             "ORDER BY Arrived DESC, Timestamp DESC LIMIT {limit:UInt64}",
             {**values, "limit": AT_ONCE + known + 1},
-            limits=queries.limits(rows=AT_ONCE + known + 1),
+            rows=AT_ONCE + known + 1,
         )
         counts: Counter[tuple[object, ...]] = Counter()
         fresh: list[LogRecord] = []
@@ -76,10 +77,11 @@ class Follow:
         return self._without_twins(fresh, queries.clock.now()), max(0, skipped)
 
     async def _count(self, queries: Queries, where: str, values: dict[str, object]) -> int:
-        rows = await queries.pool.rows(
+        rows = await asked(
+            queries,
             f"SELECT count() AS count FROM logs WHERE {where} AND Arrived > fromUnixTimestamp64Milli({{arrived:Int64}})",  # noqa: S608 - ours
             values,
-            limits=queries.limits(rows=1),
+            rows=1,
         )
         return int(rows[0]["count"])
 
@@ -106,7 +108,7 @@ class Tails:
 
     async def begin(self, queries: Queries, search: Search) -> tuple[str, Follow]:
         """A new tail that shows what arrives from now on."""
-        rows = await queries.pool.rows("SELECT toUnixTimestamp64Milli(now64(3)) AS now", limits=queries.limits(rows=1))
+        rows = await asked(queries, "SELECT toUnixTimestamp64Milli(now64(3)) AS now", {}, rows=1)
         self._forget(queries.clock)
         identity = secrets.token_hex(8)
         self._open[identity] = follow = Follow(search, queries.clock.now(), int(rows[0]["now"]))
