@@ -30,6 +30,7 @@ from atoll.supervisor.life import Around, Life
 from atoll.supervisor.output import POLL, Follower, Kind
 from atoll.supervisor.ports import Ports
 from atoll.supervisor.record import Places
+from atoll.wiring.instrumentation import Instrumentation, as_running
 from atoll.wiring.membership import ApiRegistrar
 
 LOOK = 0.05
@@ -105,6 +106,7 @@ async def run_guest(
         services=lambda: {**services, service.name: service},
         policy=lambda _: Restart.NO,
         changed=changed.set,
+        sending=Instrumentation(as_running(settings), os.environ, clock).sending,
     )
     life = Life(service, instance, around)
     try:

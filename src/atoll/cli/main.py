@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "logs": Entry("logs", "Show and follow what services print."),
         "routes": Entry("routes", "List the gateway's routes, or explain which one takes a request."),
         "call": Entry("call", "Call a service by name, through the mesh."),
+        "env": Entry("env", "Show the environment that a service gets, and why."),
         "service": Entry("service", "Look at and edit the registry."),
         "health": Entry("health", "Exit 0 if the platform is ready, else 1."),
         "doctor": Entry("doctor", "Check this machine and platform; say how to fix what is wrong."),

@@ -33,6 +33,7 @@ from atoll.supervisor.supervisor import Supervisor
 from atoll.supervisor.tree import Elsewhere
 from atoll.wiring.console import Console
 from atoll.wiring.control_plane import PATIENCE, kept_control_plane
+from atoll.wiring.instrumentation import Instrumentation
 from atoll.wiring.membership import ApiRegistrar, GatewayTraffic
 from atoll.wiring.ports import refuse_taken
 from atoll.wiring.progress import Progress
@@ -67,6 +68,7 @@ class Node:
             registrar=ApiRegistrar(self.client),
             traffic=GatewayTraffic(self.driver),
             environ=os.environ,
+            sending=Instrumentation(settings, os.environ, clock).sending,
         )
         self.watch = self.client.watch(FACTS, patience=PATIENCE)
         self.watchdog = Watchdog(clock, limit=settings.watchdog.limit, quiet=settings.watchdog.quiet)

@@ -16,7 +16,7 @@ from atoll.cli.stop import run_loop
 from atoll.errors import Unreachable
 from atoll.model import names
 from atoll.model.keys import SERVICES
-from atoll.model.service import Check, CheckKind, Protocol, Restart, Run, Service
+from atoll.model.service import Check, CheckKind, Otel, Protocol, Restart, Run, Service
 
 
 class RunCommand(AtollCommand):
@@ -36,6 +36,7 @@ class RunCommand(AtollCommand):
 @click.option("--protocol", type=click.Choice([str(protocol) for protocol in Protocol]), help="What it speaks.")
 @click.option("--http", "path", metavar="PATH", help="Ready when this path answers [default: when the port does].")
 @click.option("--version", metavar="V", help="Version, for routes that split by it.")
+@click.option("--no-otel", is_flag=True, help="Do not instrument it: no OTEL_ variables, nothing beside Python.")
 def run(
     invocation: Invocation,
     name: str,
@@ -46,6 +47,7 @@ def run(
     protocol: str | None,
     path: str | None,
     version: str | None,
+    no_otel: bool,
 ) -> int:
     """Run one command as an instance of a service.
 
@@ -75,6 +77,7 @@ def run(
             port=port or 0,
             version=names.token(version, field="version") if version else None,
             restart=Restart.NO,
+            otel=Otel(enabled=not no_otel),
         ),
     )
     identity = names.instance_id(instance or f"{wanted}-run-{secrets.token_hex(3)}")

@@ -34,6 +34,7 @@ from atoll.settings import Settings, load
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; output goes to .atoll/logs/node.log.")
 @click.option("--wait", is_flag=True, help="With -d: return when every service passes; exit 3 if one does not.")
 @click.option("--no-telemetry", is_flag=True, help="Without traces, logs and metrics (ATOLL_TELEMETRY_ENABLED=0).")
+@click.option("--no-otel", is_flag=True, help="Do not instrument the services (ATOLL_TELEMETRY_INSTRUMENT=0).")
 @click.option("--timeout", default="120s", show_default=True, metavar="TIME", help="With -d: how long to wait.")
 def up(
     invocation: Invocation,
@@ -43,6 +44,7 @@ def up(
     detach: bool,
     wait: bool,
     no_telemetry: bool,
+    no_otel: bool,
     timeout: str,
 ) -> int:
     """Start the platform and the services of the project file.
@@ -57,6 +59,8 @@ def up(
     loaded = load_usable(invocation, profiles, wanted)
     if no_telemetry:
         invocation.environ = {**invocation.environ, "ATOLL_TELEMETRY_ENABLED": "0"}
+    if no_otel:
+        invocation.environ = {**invocation.environ, "ATOLL_TELEMETRY_INSTRUMENT": "0"}
     settings = load(_state(invocation, loaded), invocation.environ)
     if detach:
         return _detached(invocation, loaded, settings, wanted, wait=wait, limit=limit)

@@ -44,8 +44,13 @@ LIBRARIES = (
     Library("urllib.request", "urllib", ("URLLibInstrumentor",), "urllib"),
     Library("aiohttp.client", "aiohttp_client", ("AioHttpClientInstrumentor",), "aiohttp-client"),
     Library("aiohttp.web", "aiohttp_server", ("AioHttpServerInstrumentor",), "aiohttp-server"),
-    Library("grpc", "grpc", ("GrpcInstrumentorClient", "GrpcInstrumentorServer"), "grpc"),
-    Library("grpc.aio", "grpc", ("GrpcAioInstrumentorClient", "GrpcAioInstrumentorServer"), "grpc"),
+    Library(
+        "grpc", "grpc",
+        (
+            "GrpcInstrumentorClient", "GrpcInstrumentorServer", "GrpcAioInstrumentorClient", "GrpcAioInstrumentorServer",
+        ),
+        "grpc",
+    ),
     Library("sqlite3", "sqlite3", ("SQLite3Instrumentor",), "sqlite3"),
     Library("psycopg", "psycopg", ("PsycopgInstrumentor",), "psycopg"),
     Library("redis", "redis", ("RedisInstrumentor",), "redis"),
