@@ -15,13 +15,20 @@ from atoll.telemetry.promql import native
 from atoll.telemetry.promql.ast import Binary
 from atoll.telemetry.promql.value import Mask, Objects, Vector, dropped, held
 
-ARITHMETIC: Mapping[str, np.ufunc] = {
+
+def _power(base: Values, exponent: Values) -> Values:
+    """As C has it: NumPy takes the square root for 0.5, which has no answer at -Inf."""
+    raised: Values = np.power(base, exponent)
+    return np.where(np.isneginf(base) & (exponent == 0.5), np.inf, raised)
+
+
+ARITHMETIC: Mapping[str, Callable[[Values, Values], Values]] = {
     "+": np.add,
     "-": np.subtract,
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,
-    "^": np.power,
+    "^": _power,
     "atan2": np.arctan2,
 }
 COMPARISON: Mapping[str, np.ufunc] = {

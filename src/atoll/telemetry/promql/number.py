@@ -19,6 +19,15 @@ def plain(value: float) -> str:
     return text.removesuffix(".0")
 
 
+def literal(value: float) -> str:
+    """As in an expression that is laid out: an exponent below 0.0001 and from a million on (as Go's %v)."""
+    if not math.isfinite(value):
+        return _special(value)
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        return plain(value)
+    return _scientific(value)
+
+
 def api(value: float) -> str:
     """As in an answer of the API."""
     if value == value and (SMALL <= abs(value) < LARGE or value == 0):
@@ -28,7 +37,11 @@ def api(value: float) -> str:
         return text.removesuffix(".0")
     if not math.isfinite(value):
         return _special(value)
-    mantissa, _, exponent = f"{Decimal(repr(value)):e}".partition("e")
+    return _scientific(value)
+
+
+def _scientific(value: float) -> str:
+    mantissa, _, exponent = f"{Decimal(repr(value)).normalize():e}".partition("e")
     sign, digits = exponent[0], exponent[1:]
     return f"{mantissa}e{sign}{digits:0>2}"
 

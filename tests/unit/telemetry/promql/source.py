@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from atoll.telemetry.metrics.series import NAME, Histogram, Labels, Matcher, SeriesSamples, labels_of
+from atoll.telemetry.metrics.storage import ExemplarFound, Metadata
 from atoll.telemetry.promql import ast, evaluate
 from atoll.telemetry.promql.parse import parse
 from atoll.telemetry.promql.value import Grid, Scalar, Value, Vector
@@ -53,6 +54,26 @@ class Memory:
                     SeriesSamples(one.labels, one.timestamps[first:beyond], one.values[first:beyond], natives)
                 )
         return answer
+
+    async def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
+        return [one.labels for one in await self.select(matchers, start_ms, end_ms)]
+
+    async def label_names(self, matchers: Sequence[Matcher], start_ms: int) -> list[str]:
+        return sorted({name for one in await self.select(matchers, start_ms, 1 << 60) for name, _ in one.labels})
+
+    async def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int) -> list[str]:
+        found = await self.select(matchers, start_ms, 1 << 60)
+        return sorted({value for one in found for key, value in one.labels if key == name})
+
+    async def metadata(self, family: str, limit: int) -> list[Metadata]:
+        told = [Metadata("up", "gauge", "", "whether it answered"), Metadata("took_seconds", "histogram", "seconds", "")]
+        return [one for one in told if family in ("", one.family)][:limit]
+
+    async def exemplars(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[ExemplarFound]:
+        return [
+            ExemplarFound(one.labels, (("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),), 1_700_000_000_123, 0.25)
+            for one in await self.select(matchers, start_ms, end_ms)
+        ]
 
     def value(self, query: str, grid: Grid, bounds: evaluate.Bounds | None = None) -> Value:
         """Evaluated over exactly the samples that `needs` asks for."""

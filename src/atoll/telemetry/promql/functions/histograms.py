@@ -90,12 +90,12 @@ def _interpolated(q: Values, bounds: Values, counts: Values) -> Values:
         else np.unique(bounds, return_index=True)[1]
     )
     bounds, counts = bounds[first], np.add.reduceat(counts, first, axis=0)
-    counts = np.maximum.accumulate(counts, axis=0)
+    counts = np.fmax.accumulate(counts, axis=0)
     if len(bounds) < 2:
         return outside
     total = counts[-1]
     rank = q * total
-    at = (counts[:-1] < rank[None, :]).sum(axis=0)
+    at = (~(counts[:-1] >= rank[None, :])).sum(axis=0)  # NaN is no answer to "enough?"
     last = at == len(bounds) - 1
     inner = np.minimum(at, len(bounds) - 2)
     steps = np.arange(len(q))
