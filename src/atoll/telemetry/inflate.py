@@ -15,8 +15,8 @@ from atoll.telemetry.limits import UnsupportedMedia
 ENCODINGS = ("gzip", "deflate", "zstd")
 MEMBERS = 16
 """Gzip members, or zstd frames, of one body: nobody needs more, and each costs a copy of the rest."""
-WINDOW = 8 << 20
-"""Bytes of history that zstd may ask for; RFC 8878 wants a decoder to support this much."""
+WINDOW = 16 << 20
+"""Bytes of history that zstd may ask for: as much as a body of the usual limit that was compressed in one piece."""
 BLOCKS = 1 << 16
 """Blocks of a zstd body; 16 MiB need 128."""
 CHUNK = 1 << 18

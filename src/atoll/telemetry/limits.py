@@ -21,6 +21,8 @@ ITEM_BYTES = 1 << 20
 """Bytes of one span, log record, resource or scope; a larger one is rejected."""
 ITEM_PARTS = 1024
 """Attributes, events or links of one item; one with more is rejected."""
+METRIC_POINTS = 8192
+"""Data points of one metric; one with more is rejected."""
 JSON_BYTES = 4 << 20
 """Bytes of a JSON body: as Python objects it takes thirty times as much."""
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from atoll.errors import AtollError, NotFound, PortTaken
+from atoll.errors import AtollError, PortTaken
 from atoll.kit.clock import Clock
 from atoll.kit.watchdog import Watchdog
 from atoll.settings import Settings
@@ -27,12 +29,15 @@ from atoll.telemetry.limits import Room
 from atoll.telemetry.logs import api as logs_api
 from atoll.telemetry.logs.collect import collecting
 from atoll.telemetry.logs.source import Open
+from atoll.telemetry.metrics.intake import taking
+from atoll.telemetry.metrics.otlp import Sink
 from atoll.telemetry.pool import EnginePool
 from atoll.telemetry.query.app import make_app
 from atoll.telemetry.receive import grpc
 from atoll.telemetry.receive.door import Door, origins
 from atoll.telemetry.receive.http import HttpReceiver
 from atoll.telemetry.receive.intake import Intake, Taken
+from atoll.telemetry.requests.receiver import receiving
 from atoll.telemetry.signal import Signal
 
 
@@ -96,14 +101,13 @@ async def running(settings: Settings, clock: Clock, outside: Outside) -> AsyncIt
         stack.push_async_callback(asyncio.to_thread, engine.close)
         pool = EnginePool(engine, clock)
         stack.push_async_callback(pool.close)
+        await stack.enter_async_context(watchdog.watching())
         room = Room(knobs.buffer_bytes, retry_after=max(1.0, knobs.flush))
-
-        async def write(signal: Signal, bodies: Sequence[bytes]) -> None:
-            await pool.insert(otlp.traces(bodies) if signal is Signal.TRACES else otlp.logs(bodies))
-
-        buffer = Buffer(write, clock, interval=knobs.flush)
+        buffer = Buffer(functools.partial(write, pool), clock, interval=knobs.flush)
         await stack.enter_async_context(buffer.flushing())
-        intake = Intake(buffer, no_metrics, room, body_limit=knobs.body_limit)
+        metrics = await stack.enter_async_context(taking(pool, clock, knobs))
+        sink = MetricsDoor(Sink(metrics, days=knobs.metrics_days))
+        intake = Intake(buffer, sink.take, room, body_limit=knobs.body_limit)
         parts = status.Parts(
             settings=settings,
             clock=clock,
@@ -114,32 +118,65 @@ async def running(settings: Settings, clock: Clock, outside: Outside) -> AsyncIt
             watchdog=watchdog,
             started=clock.wall(),
         )
-        queries = make_app(pool, clock, knobs, routes=[*status.routes(parts), *logs_api.ROUTES])
-        await stack.enter_async_context(watchdog.watching())
-        private = stack.enter_context(contextlib.closing(outside.queries()))
-        stack.callback(settings.telemetry_socket.unlink, missing_ok=True)
-        await stack.enter_async_context(outside.listen(queries, [private], lambda: None))
-        door = Door(outside.tokens, origins(knobs.cors))
-        receiver = HttpReceiver(intake, door, clock)
-        await stack.enter_async_context(outside.listen(receiver, [outside.http], lambda: None))
-        grpc_port = await stack.enter_async_context(
-            grpc.listening(
-                grpc.GrpcReceiver(intake, door),
-                knobs.host,
-                knobs.grpc_port,
-                body_limit=knobs.body_limit,
-                taken=outside.taken,
-            )
-        )
-        parts.http_port, parts.grpc_port = int(outside.http.getsockname()[1]), grpc_port
-        collector = await stack.enter_async_context(
-            collecting(outside.lines, pool, clock, settings.telemetry_folder / "collected.json")
-        )
-        parts.counted["logs"] = lambda: asdict(collector.counts)
-        parts.warned.append(lambda: collector.counts.warning)
-        yield Process(parts.http_port, grpc_port, parts)
+        parts.counted["metrics"] = lambda: status.numbers(metrics.counts)
+        await _beside(stack, settings, clock, outside, parts)
+        await _listening(stack, settings, clock, outside, parts)
+        yield Process(parts.http_port, parts.grpc_port, parts)
 
 
-async def no_metrics(_: bytes) -> Taken:
-    """Metrics are not taken yet."""
-    raise NotFound("metrics are not taken yet")
+async def write(pool: EnginePool, signal: Signal, bodies: Sequence[bytes]) -> None:
+    """Commit bodies of traces or logs."""
+    await pool.insert(otlp.traces(bodies) if signal is Signal.TRACES else otlp.logs(bodies))
+
+
+class MetricsDoor:
+    """What OTLP's receivers call for metrics."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._known = 0
+        """Points that were counted as accepted."""
+
+    async def take(self, body: bytes) -> Taken:
+        """Commit a metrics request."""
+        rejected = await self._sink.write(body)
+        accepted, self._known = self._sink.accepted - self._known, self._sink.accepted
+        return Taken(accepted, Counter(dict(rejected.reasons)))
+
+
+async def _beside(
+    stack: contextlib.AsyncExitStack, settings: Settings, clock: Clock, outside: Outside, parts: status.Parts
+) -> None:
+    """Start the parts beside OTLP's receivers."""
+    requests = await stack.enter_async_context(receiving(settings.requests_socket, parts.pool, clock))
+    parts.counted["requests"] = lambda: status.numbers(requests.counts)
+    collector = await stack.enter_async_context(
+        collecting(outside.lines, parts.pool, clock, settings.telemetry_folder / "collected.json")
+    )
+    parts.counted["logs"] = lambda: status.numbers(collector.counts)
+    parts.warned.append(lambda: collector.counts.warning)
+
+
+async def _listening(
+    stack: contextlib.AsyncExitStack, settings: Settings, clock: Clock, outside: Outside, parts: status.Parts
+) -> None:
+    """Answer questions, then take what is sent."""
+    knobs = settings.telemetry
+    queries = make_app(parts.pool, clock, knobs, routes=[*status.routes(parts), *logs_api.ROUTES])
+    parts.counted["queries"] = lambda: {"requests": queries.queries.requests, **queries.queries.refusals}
+    private = stack.enter_context(contextlib.closing(outside.queries()))
+    stack.callback(settings.telemetry_socket.unlink, missing_ok=True)
+    await stack.enter_async_context(outside.listen(queries, [private], lambda: None))
+    door = Door(outside.tokens, origins(knobs.cors))
+    receiver = HttpReceiver(parts.intake, door, clock)
+    await stack.enter_async_context(outside.listen(receiver, [outside.http], lambda: None))
+    parts.http_port = int(outside.http.getsockname()[1])
+    parts.grpc_port = await stack.enter_async_context(
+        grpc.listening(
+            grpc.GrpcReceiver(parts.intake, door),
+            knobs.host,
+            knobs.grpc_port,
+            body_limit=knobs.body_limit,
+            taken=outside.taken,
+        )
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -73,6 +74,17 @@ class Parts:
                 failed = error.detail
             self._tables = now, found, failed
         return self._tables[1], self._tables[2]
+
+
+def numbers(counts: Any) -> dict[str, float]:
+    """The numbers in a dataclass of counts; those of a mapping in it are named `field.key`."""
+    found: dict[str, float] = {}
+    for name, value in asdict(counts).items():
+        if isinstance(value, int | float):
+            found[name] = value
+        elif isinstance(value, Mapping):
+            found.update({f"{name}.{key}": each for key, each in value.items() if isinstance(each, int | float)})
+    return found
 
 
 async def look(parts: Parts) -> TelemetryStatus:

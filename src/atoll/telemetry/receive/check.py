@@ -16,11 +16,12 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from atoll.errors import TooLarge
-from atoll.telemetry.limits import ITEM_BYTES, ITEM_PARTS, ITEMS
+from atoll.telemetry.limits import ITEM_BYTES, ITEM_PARTS, ITEMS, METRIC_POINTS
 from atoll.telemetry.receive import wire
 from atoll.telemetry.signal import Signal
 
@@ -109,7 +110,25 @@ def record_reason(item: bytes) -> str:
     return ""
 
 
-JUDGES: dict[Signal, Judge] = {Signal.TRACES: span_reason, Signal.LOGS: record_reason}
+def metric_reason(item: bytes) -> str:
+    """Why a metric cannot be looked at; its points are judged where they are stored."""
+    if len(item) > ITEM_BYTES:
+        return "too large"
+    try:
+        metric = Metric.FromString(item)
+    except DecodeError:
+        return "malformed"
+    kind = metric.WhichOneof("data")
+    if len(item) > SMALL and kind is not None and len(getattr(metric, kind).data_points) > METRIC_POINTS:
+        return "too many points in one metric"
+    return ""
+
+
+JUDGES: dict[Signal, Judge] = {
+    Signal.TRACES: span_reason,
+    Signal.LOGS: record_reason,
+    Signal.METRICS: metric_reason,
+}
 
 
 def _kept(body: bytes, at: int, end: int, judge: Judge, found: Checked) -> bytes | None:

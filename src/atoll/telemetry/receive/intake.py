@@ -111,7 +111,7 @@ class Intake:
         found = await self._prepared(Parcel(signal, raw, encoding, form, self.body_limit))
         claim.keep(len(found.body))
         if signal is Signal.METRICS:
-            taken = await self._metrics(found.body)
+            taken = await self._metrics(found.body) if found.accepted else Taken(0, Counter())
             taken = Taken(taken.accepted, taken.rejected + found.rejected)
         else:
             if found.accepted:
@@ -142,6 +142,6 @@ def prepare(parcel: Parcel) -> Checked:
     unread: Counter[str] = Counter()
     if as_json:
         body, unread = jsonbody.protobuf(parcel.signal, body)
-    found = Checked(body) if parcel.signal is Signal.METRICS else check(parcel.signal, body)
+    found = check(parcel.signal, body)
     found.rejected += unread
     return found
