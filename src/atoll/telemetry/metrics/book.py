@@ -36,6 +36,8 @@ class Shape:
 
     weight: int = 1
     bounds: tuple[float, ...] = ()
+    part: str = ""
+    """The name of a series that is written by itself, though it is a part of a histogram."""
 
 
 class Book:

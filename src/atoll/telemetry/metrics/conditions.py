@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from atoll.errors import InvalidValue
 from atoll.telemetry.metrics.series import NAME, Matcher, Op
@@ -15,8 +15,10 @@ TOLD_AGAIN = 3_600_000
 """Milliseconds after which a series that lives is written down again; `LastSeen` is up to this much too old."""
 
 
-def where(matchers: Sequence[Matcher]) -> tuple[str, dict[str, str]]:
+def where(matchers: Sequence[Matcher], columns: Mapping[str, str] | None = None) -> tuple[str, dict[str, str]]:
     """The clause (true for no matchers) and its parameters; a label that is missing is the empty text.
+
+    `columns`: SQL of each label, for a table that has a column for each of them, and no others are asked for.
 
     Raises:
         InvalidValue: too many matchers, or a pattern that is too long.
@@ -26,8 +28,8 @@ def where(matchers: Sequence[Matcher]) -> tuple[str, dict[str, str]]:
     parameters: dict[str, str] = {}
     clauses = []
     for number, matcher in enumerate(matchers):
-        column = "MetricName"
-        if matcher.name != NAME:
+        column = "MetricName" if columns is None else columns[matcher.name]
+        if matcher.name != NAME and columns is None:
             column = f"Labels[{{n{number}:String}}]"
             parameters[f"n{number}"] = matcher.name
         clauses.append(_clause(column, matcher.op, f"{{v{number}:String}}"))

@@ -20,13 +20,28 @@ class Entry:
     Labels are not held: 100,000 series would take 100 MB. They are made again when the series is told again.
     """
 
-    __slots__ = ("family", "ids", "last", "names", "overflow", "seen", "service", "start", "told", "totals", "turn")
+    __slots__ = (
+        "family",
+        "ids",
+        "last",
+        "names",
+        "overflow",
+        "rising",
+        "seen",
+        "service",
+        "start",
+        "told",
+        "totals",
+        "turn",
+    )
 
     def __init__(self, family: str, service: str, names: tuple[str, ...], ids: tuple[int, ...]) -> None:
         self.family = family
         self.service = service
         self.names = names
         self.ids = ids
+        self.rising = False
+        """Its values only grow, but for a new start; kept here for scraped series."""
         self.overflow = False
         """Many label sets are added up in it."""
         self.told = 0

@@ -6,15 +6,18 @@ from the scrape to the answer; every other NaN is a value. Pure.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import re2
+
+from atoll.errors import InvalidValue
 
 Milliseconds: TypeAlias = npt.NDArray[np.int64]
 Values: TypeAlias = npt.NDArray[np.float64]
@@ -27,6 +30,8 @@ STALE_BITS = 0x7FF0000000000002
 STALE_BYTES = struct.pack("<Q", STALE_BITS)
 STALE_NAN: float = struct.unpack("<d", STALE_BYTES)[0]
 """Mind that arithmetic may turn it into another NaN: assign it, never add to it."""
+PATTERN_MEMORY = 4 << 20
+"""Bytes that one compiled pattern may take."""
 SCHEMA_LEAST, SCHEMA_MOST = -4, 8
 """Resolutions of native histograms: a bucket's bound is 2^(2^-schema) times the one before."""
 
@@ -53,23 +58,18 @@ class Matcher:
 
     @property
     def takes_empty(self) -> bool:
-        """Whether a series without the label matches.
-
-        Raises:
-            re.error: a pattern that cannot be read.
-        """
+        """Whether a series without the label matches; raises as `takes`."""
         return self.takes("")
 
     def takes(self, value: str) -> bool:
-        """Whether `value` matches; patterns are anchored at both ends. For tests and small sets: the engine's RE2
-        decides over what is stored.
+        """Whether `value` matches; patterns are RE2, anchored at both ends, as where the engine decides.
 
         Raises:
-            re.error: a pattern that cannot be read.
+            InvalidValue: a pattern that cannot be read.
         """
         if self.op in (Op.EQUAL, Op.NOT_EQUAL):
             return (self.value == value) is (self.op is Op.EQUAL)
-        return (re.fullmatch(f"(?s:{self.value})", value) is not None) is (self.op is Op.MATCHES)
+        return (_compiled(self.value).fullmatch(value) is not None) is (self.op is Op.MATCHES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +104,17 @@ class SeriesSamples:
     timestamps: Milliseconds
     values: Values
     histograms: tuple[Histogram | None, ...] | None = None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = PATTERN_MEMORY
+    try:
+        return re2.compile(f"(?s:{pattern})", options)
+    except re2.error as error:
+        raise InvalidValue(f"the pattern cannot be read: {error}", hint="patterns are RE2's") from None
 
 
 def labels_of(pairs: Mapping[str, str]) -> Labels:

@@ -63,12 +63,12 @@ def number(value: float, at: int = NOW, *, start: int = NOW - 60_000, flags: int
     return point
 
 
-def counter(name: str, *points: NumberDataPoint, unit: str = "", temporality: int = CUMULATIVE) -> Metric:
+def counter(name: str, *points: NumberDataPoint, unit: str = "", temporality: Any = CUMULATIVE) -> Metric:
     data = Sum(data_points=points, is_monotonic=True, aggregation_temporality=temporality)
     return Metric(name=name, unit=unit, sum=data)
 
 
-def level(name: str, *points: NumberDataPoint, unit: str = "", temporality: int = CUMULATIVE) -> Metric:
+def level(name: str, *points: NumberDataPoint, unit: str = "", temporality: Any = CUMULATIVE) -> Metric:
     return Metric(name=name, unit=unit, sum=Sum(data_points=points, aggregation_temporality=temporality))
 
 
@@ -89,7 +89,7 @@ def buckets(
     )
 
 
-def histogram(name: str, *points: HistogramDataPoint, unit: str = "s", temporality: int = CUMULATIVE) -> Metric:
+def histogram(name: str, *points: HistogramDataPoint, unit: str = "s", temporality: Any = CUMULATIVE) -> Metric:
     return Metric(name=name, unit=unit, histogram=Histogram(data_points=points, aggregation_temporality=temporality))
 
 
@@ -107,7 +107,7 @@ def powers(
     )
 
 
-def exponential(name: str, *points: ExponentialHistogramDataPoint, temporality: int = CUMULATIVE) -> Metric:
+def exponential(name: str, *points: ExponentialHistogramDataPoint, temporality: Any = CUMULATIVE) -> Metric:
     data = ExponentialHistogram(data_points=points, aggregation_temporality=temporality)
     return Metric(name=name, unit="s", exponential_histogram=data)
 
