@@ -15,6 +15,7 @@ from atoll.gateway.backend import server_line, server_options
 from atoll.gateway.config import Files, GatewayConfig, Kind, Server, Traits
 from atoll.gateway.frontend import port_ranges
 from atoll.gateway.render import render
+from atoll.gateway.request_log import RequestLog
 from atoll.model.names import InstanceId
 from atoll.model.service import Balance, BalanceKind, Check, CheckKind, Protocol
 from tests.unit.gateway.facts import SETTINGS, config, instance, route, service, snapshot
@@ -53,9 +54,11 @@ def shop() -> GatewayConfig:
     )
 
 
-@pytest.mark.parametrize("name", ["empty", "shop"])
+@pytest.mark.parametrize("name", ["empty", "shop", "shop-logged"])
 def test_the_files_are_as_reviewed(name: str) -> None:
-    rendered = render(shop() if name == "shop" else GatewayConfig(), SETTINGS, FILES)
+    log = RequestLog(socket=FILES.root.parent / "requests.sock", ring_bytes=1 << 20, sampling=0.25)
+    config = GatewayConfig() if name == "empty" else shop()
+    rendered = render(config, SETTINGS, FILES, log=log if name == "shop-logged" else None)
     maps = "".join(f"# {key}.map\n{text}" for key, text in sorted(rendered.maps.items()))
     golden = GOLDEN / f"{name}.cfg"
     text = f"{rendered.config}\n{maps}"

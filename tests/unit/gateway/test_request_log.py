@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from atoll.gateway import problem, request_log, trace
+from atoll.gateway.request_log import RequestLog, http_format, request_log_of, tcp_format
+from atoll.settings import Settings, Telemetry
+from tests.contract.gateway.lines import COLUMNS
+
+
+@pytest.mark.parametrize(
+    "text", [http_format("gateway"), http_format("mesh"), tcp_format(15100)], ids=["gateway", "mesh", "tcp"]
+)
+def test_a_line_has_the_columns_of_the_table_and_ends_with_its_mark(text: str) -> None:
+    columns = text.strip().removeprefix('log-format "').removesuffix('"').split(r"\t")
+    assert len(columns) == len(COLUMNS)
+    assert columns[-1] == request_log.ENDING
+    # between double quotes of haproxy.cfg these would mean something else
+    assert not any(sign in "".join(columns) for sign in "\\\"'$# ")
+
+
+def test_words_of_clients_are_cut_and_escaped_and_fit_a_line() -> None:
+    text = http_format("gateway")
+    for variable in ("txn.path", "txn.authority", "txn.agent"):
+        assert f"var({variable}),bytes(0," in text
+        assert text.split(f"var({variable})")[1].split("]")[0].endswith(",json(utf8s)")
+    longest = 6 * (request_log.PATH_LIMIT + request_log.HOST_LIMIT + request_log.AGENT_LIMIT) + trace.REQUEST_ID_LIMIT
+    assert longest + 1024 < request_log.LINE_LIMIT
+
+
+def test_without_telemetry_there_is_no_log(tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path)
+    assert request_log_of(settings) == RequestLog(socket=settings.requests_socket, ring_bytes=16 << 20, sampling=1.0)
+    assert request_log_of(replace(settings, telemetry=Telemetry(enabled=False))) is None
+
+
+@pytest.mark.parametrize(
+    ("sampling", "hidden"), [(1.0, 0), (0.0, 10_000), (0.25, 7_500), (0.9999, 1), (7.0, 0), (-1.0, 10_000)]
+)
+def test_the_share_of_traces_that_are_not_recorded(sampling: float, hidden: int) -> None:
+    assert trace.unsampled(sampling) == hidden
+
+
+def test_every_problem_document_gets_the_trace() -> None:
+    for answer in (*problem.PAGES, problem.NO_ROUTE, problem.HOST_REFUSED, problem.UNKNOWN_SERVICE):
+        text = problem.with_trace_id(answer.body())
+        assert text.count(trace.TRACE_ID) == 1
+        if "be_name" not in text:
+            assert json.loads(text)["trace_id"] == trace.TRACE_ID
