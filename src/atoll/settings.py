@@ -190,6 +190,26 @@ class Telemetry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tail:
+    """Which traces are kept for `ATOLL_TELEMETRY_KEPT_DAYS`: decided when a trace is complete, always about whole traces."""
+
+    errors: bool = True
+    """Keep traces in which a span failed, or an answer was 5xx."""
+    degraded: bool = True
+    """Keep traces in which a request was tried on another instance, or met a breaker or a fallback."""
+    slow: float = 1.0
+    """Seconds; keep traces with a span that lasted this long. 0: none."""
+    slow_services: str = ""
+    """The same for spans of one service, in seconds: `orders=0.3 search=2`."""
+    share: float = 0.05
+    """Share of the other traces that is kept, chosen by trace id: 0 none, 1 all."""
+    quiet: float = 30.0
+    """Seconds without a further span after which a trace counts as complete."""
+    every: float = 10.0
+    """Seconds between two looks at what arrived."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Watchdog:
     """The watch over the event loops of node and control plane."""
 
@@ -213,6 +233,7 @@ class Settings:
     gateway: Gateway = field(default_factory=Gateway)
     supervisor: Supervisor = field(default_factory=Supervisor)
     telemetry: Telemetry = field(default_factory=Telemetry)
+    tail: Tail = field(default_factory=Tail)
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     @property
@@ -273,6 +294,7 @@ GROUPS = {
     "gateway": Gateway,
     "supervisor": Supervisor,
     "telemetry": Telemetry,
+    "tail": Tail,
     "watchdog": Watchdog,
 }
 

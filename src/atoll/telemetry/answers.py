@@ -30,7 +30,6 @@ WRITE: dict[str, int] = {
     "max_threads": 2,
     "max_insert_threads": 1,
     "max_partitions_per_insert_block": 0,
-    "materialize_ttl_after_modify": 0,
     "alter_sync": 1,
 }
 """Settings of whatever writes. Old spans may make many partitions at once; macros.PAST_DAYS is the limit."""

@@ -170,10 +170,11 @@ class ChdbEngine:
         with self._session(limits or self._limits) as session:
             return session.run(sql, shape, bound)
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """See `engine.Engine`."""
+        bound = encode(parameters)
         with self._session(None) as session:
-            session.run(sql)
+            session.run(sql, parameters=bound)
 
     def close(self) -> None:
         """See `engine.Engine`. Waits for what is running; a second call does nothing."""

@@ -137,10 +137,11 @@ class ClickHouseEngine:
             raise _translated(error, codes.of_query) from error
         return bytes(answer)
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """See `engine.Engine`."""
+        encode(parameters)  # the same values are refused as by the embedded engine
         try:
-            self._client.raw_query(sql, settings=answers.WRITE)
+            self._client.raw_query(sql, parameters=_listed(parameters), settings=answers.WRITE)
         except Exception as error:  # its own classes, those of urllib3, and OSError
             raise _translated(error, codes.of_query) from error
 

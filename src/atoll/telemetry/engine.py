@@ -78,8 +78,10 @@ class Engine(Protocol):
         """The answer as columns, for NumPy. Read-only; raises as `rows`."""
         ...
 
-    def command(self, sql: str) -> None:
-        """A statement of ours that changes the schema; never with text from outside."""
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """A statement of ours that changes something: the schema, or rows made out of rows. Raises as `rows`; an
+        INSERT … SELECT also `StorageFull`.
+        """
         ...
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from atoll.errors import Overloaded
-from atoll.kit.clock import Clock
+from atoll.kit.clock import Clock, Instant
 from atoll.telemetry.engine import Engine, Insert, Limits
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class EnginePool:
         self._clock = clock
         self.writing = Lane(ThreadPoolExecutor(writers, "engine-write"), writers + WAITING)
         self.reading = Lane(ThreadPoolExecutor(readers, "engine-read"), readers + WAITING)
+        self._inserting: dict[object, Instant] = {}
 
     async def insert(self, insert: Insert) -> None:
         """Commit rows; see `Engine.insert`.
@@ -57,11 +58,26 @@ class EnginePool:
         Raises:
             Overloaded: also when too many calls wait.
         """
-        await self._run(self.writing, lambda: self.engine.insert(insert))
+        await self._run(self.writing, lambda: self._insert(insert))
 
-    async def command(self, sql: str) -> None:
-        """A statement that changes the schema; see `Engine.command`."""
-        await self._run(self.writing, lambda: self.engine.command(sql))
+    def _insert(self, insert: Insert) -> None:
+        ticket = object()
+        self._inserting[ticket] = self._clock.now()
+        try:
+            self.engine.insert(insert)
+        finally:
+            del self._inserting[ticket]
+
+    def inserting_for(self) -> float:
+        """Seconds since the start of the oldest insert that still runs; 0 when none does. Its rows carry that time, and
+        nobody has seen them yet.
+        """
+        started = tuple(self._inserting.values())
+        return self._clock.now() - min(started) if started else 0.0
+
+    async def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """A statement that changes something; see `Engine.command`."""
+        await self._run(self.writing, lambda: self.engine.command(sql, parameters))
 
     async def rows(
         self, sql: str, parameters: Mapping[str, Any] | None = None, *, limits: Limits | None = None

@@ -1,12 +1,15 @@
-"""The telemetry engine under test: one embedded store a session (chDB takes one path a process), empty tables a test.
+"""The telemetry engines under test: one embedded store a session (chDB takes one path a process), empty tables a test.
 
-`engine` is an open engine with the newest schema and no rows; `pool` the same for asyncio. The schema is made once;
-a test gets tables of its own by emptying those that the test before it wrote to.
+`engine` is the embedded engine with the newest schema and no rows, `pool` the same for asyncio. `either` is both
+engines, one after the other: the embedded one, and the one for servers on ClickHouse's HTTP interface (`shim.py`, a
+process of its own). The schema is made once; a test gets tables of its own by emptying those that have rows.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,31 +17,64 @@ import pytest
 
 from atoll.kit.clock import SystemClock
 from atoll.settings import Telemetry
-from atoll.telemetry.chdb import ChdbEngine, open_engine
-from atoll.telemetry.engine import DATABASE, Engine
+from atoll.telemetry import chdb, clickhouse
+from atoll.telemetry.engine import Engine
 from atoll.telemetry.pool import EnginePool
 
-FILLED = f"""
+KNOBS = Telemetry()
+FILLED = """
 SELECT name FROM system.tables
-WHERE database = '{DATABASE}' AND name != 'schema_versions' AND ifNull(total_rows, 0) > 0
+WHERE database = currentDatabase() AND name != 'schema_versions' AND ifNull(total_rows, 0) > 0
 """
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChdbEngine]:
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The one store of this process. Tests take `engine`."""
-    if importlib.util.find_spec("chdb") is None:
-        pytest.skip('needs pip install "atoll[telemetry]"')
-    engine = open_engine(tmp_path_factory.mktemp("telemetry") / "store", Telemetry())
+    needs("chdb")
+    engine = chdb.open_engine(tmp_path_factory.mktemp("telemetry") / "store", KNOBS)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """What answers like a ClickHouse server."""
+    needs("chdb")
+    folder = tmp_path_factory.mktemp("telemetry-server")
+    command = [sys.executable, str(Path(__file__).with_name("shim.py")), str(folder / "store")]
+    with (folder / "errors").open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        port = process.stdout.readline().strip()
+        assert port, (folder / "errors").read_text()
+        yield f"clickhouse://default:secret@127.0.0.1:{port}/shop_telemetry"
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def server(server_url: str) -> Iterator[Engine]:
+    needs("clickhouse_connect")
+    engine = clickhouse.open_engine(server_url, KNOBS)
     yield engine
     engine.close()
 
 
 @pytest.fixture
-def engine(embedded: ChdbEngine) -> Engine:
+def engine(embedded: Engine) -> Engine:
     """An engine whose tables are empty."""
     empty(embedded)
     return embedded
+
+
+@pytest.fixture(params=["embedded", "server"])
+def either(request: pytest.FixtureRequest) -> Engine:
+    """Both engines, with empty tables."""
+    engine: Engine = request.getfixturevalue(request.param)
+    empty(engine)
+    return engine
 
 
 @pytest.fixture
@@ -53,7 +89,6 @@ def empty(engine: Engine) -> None:
         engine.command(f"TRUNCATE TABLE {row['name']}")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """For tests that open a store in a process of their own."""
-    return tmp_path / "telemetry"
+def needs(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        pytest.skip('needs pip install "atoll[telemetry]"')

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS spans
     `Links.TraceId`    Array(FixedString(16))               CODEC(ZSTD(1)),
     `Links.SpanId`     Array(FixedString(8))                CODEC(ZSTD(1)),
     `Links.Attributes` Array(Map(LowCardinality(String), String)) CODEC(ZSTD(1)),
+    Arrived            DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),  -- when it was inserted: the tail rules go by it
+    INDEX idx_arrived Arrived TYPE minmax GRANULARITY 1,
     INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX idx_attr_key mapKeys(SpanAttributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_attr_val mapValues(SpanAttributes) TYPE bloom_filter(0.01) GRANULARITY 1,
@@ -43,6 +45,9 @@ CREATE TABLE IF NOT EXISTS kept_spans AS spans;
 
 -- Up to here readers take kept_spans, from here on spans: so a span is read once, though both tables have it.
 CREATE TABLE IF NOT EXISTS kept_until (Boundary DateTime64(9, 'UTC')) ENGINE = MergeTree ORDER BY Boundary;
+
+-- What arrived until then was looked at by the tail rules; they go on from there.
+CREATE TABLE IF NOT EXISTS decided_until (Until DateTime64(3, 'UTC')) ENGINE = ReplacingMergeTree(Until) ORDER BY tuple();
 
 CREATE VIEW IF NOT EXISTS all_spans AS
 SELECT * FROM spans WHERE Timestamp >= (SELECT max(Boundary) FROM kept_until)
