@@ -36,6 +36,8 @@ from atoll.telemetry.requests.lines import halves, sort
 
 HELD = 16 << 20
 """Bytes of lines that wait here for the engine, at most, and one block of each connection."""
+REMARKS_HELD = 1000
+"""Lines of HAProxy itself that wait, at most; further ones count as odd."""
 BATCH = 4 << 20
 """Bytes of one commit."""
 LINE_LIMIT = 64 << 10
@@ -85,7 +87,7 @@ class Counts:
     dropped: int = 0
     """Lines that HAProxy had no room for, as it says."""
     odd: int = 0
-    """Lines that cannot be read; set aside."""
+    """Lines that cannot be read, or were too many (of HAProxy itself); set aside."""
     lost: int = 0
     """Lines that we had and could not commit before the process stopped."""
     remarks: int = 0
@@ -128,8 +130,10 @@ class Receiver:
             self._odd(sorted_block.odd, block)
         if sorted_block.remarks:
             now = self._clock.wall()
+            room = max(0, REMARKS_HELD - len(self._remarks))
             counts.remarks += len(sorted_block.remarks)
-            self._remarks += ((now, remark) for remark in sorted_block.remarks)
+            counts.odd += len(sorted_block.remarks[room:])
+            self._remarks += ((now, remark) for remark in sorted_block.remarks[:room])
         if sorted_block.count:
             self._blocks.append((sorted_block.requests, sorted_block.count))
             counts.waiting += len(sorted_block.requests)
@@ -208,21 +212,27 @@ class Receiver:
         self.counts.lost += sum(count for _, count in self._blocks)
 
     async def _flush(self) -> None:
+        """Commit what waits now; what comes meanwhile is for the next time."""
         self._news.clear()
-        while self._blocks:
+        left = len(self._blocks)
+        while left:
             size, end = 0, 0
-            while end < len(self._blocks) and size < BATCH:
+            while end < left and size < BATCH:
                 size += len(self._blocks[end][0])
                 end += 1
-            batch = self._blocks[:end]
-            await self._commit(b"".join(block for block, _ in batch))
+            await self._commit(b"".join(block for block, _ in self._blocks[:end]))
             del self._blocks[:end]
+            left -= end
             self.counts.waiting -= size
             if self._paused and self.counts.waiting < HELD // 2:
                 self._pause(stop=False)
-        if self._remarks:
-            remarks, self._remarks = self._remarks, []
-            await self._insert(_remarks_insert(remarks))
+        remarks, self._remarks = self._remarks, []
+        if remarks:
+            try:
+                await self._insert(_remarks_insert(remarks))
+            except BadRequest as error:
+                self._log.warning("the engine cannot read what HAProxy says", cause=error)
+                self.counts.odd += len(remarks)
 
     async def _commit(self, lines: bytes) -> None:
         try:
