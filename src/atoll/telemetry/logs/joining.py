@@ -34,7 +34,22 @@ _THROWN = re.compile(
 )
 _CALL = re.compile(r"[\w./*()\-\[\]{}·%$]+\(.*\)$")
 _PANICS = ("panic: ", "fatal error: ", "SIGSEGV", "runtime: goroutine stack")
-_GRAVE = ("rror", "ERROR", "WARN", "xception", "CRIT", "FATAL", "SEVERE", "hrowable", "panic", "arning", "atal", "race")
+STARTS = (TRACEBACK, _GROUP, *_PANICS)
+"""What a record of several lines may begin with, without a log line above it."""
+_GRAVE = (
+    "rror",
+    "ERROR",
+    "WARN",
+    "xception",
+    "CRIT",
+    "FATAL",
+    "SEVERE",
+    "hrowable",
+    "panic",
+    "arning",
+    "atal",
+    "Traceback",
+)
 _NEXT = " \tTC"
 
 
@@ -55,12 +70,12 @@ class State(IntEnum):
 
 def may_go_on(text: str) -> bool:
     """Whether a line could be the first of several: the last line that was read is held back for a moment then."""
-    return any(word in text for word in _GRAVE)
+    return any(word in text for word in _GRAVE) or text.startswith(_PANICS)
 
 
 def may_belong(text: str) -> bool:
     """Whether a line could belong to the one before it: a quick look that is never wrong with no."""
-    return text[:1] in _NEXT or "xception" in text or "Error" in text or text.startswith(("goroutine ", "[signal "))
+    return text[:1] in _NEXT or "xception" in text or "Error" in text or "hrowable" in text
 
 
 class Group:
@@ -116,9 +131,11 @@ class Group:
                 return State.GO if known or text.startswith(_PANICS) or _CALL.match(text) else None
 
     def _after_head(self, text: str, wall: float) -> State | None:
+        if not may_go_on(self.first):
+            return None
         if _AT.match(text):
             return State.AT
-        if wall - self.wall > TOLD or not may_go_on(self.first):
+        if wall - self.wall > TOLD:
             return None
         if text.startswith((TRACEBACK, _GROUP)):
             return State.FRAMES

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from atoll.kit.clock import Instant
 from atoll.telemetry.logs import rows
-from atoll.telemetry.logs.joining import Group, may_belong, may_go_on
+from atoll.telemetry.logs.joining import STARTS, Group, may_belong, may_go_on
 from atoll.telemetry.logs.levels import INFO, WARN
 from atoll.telemetry.logs.parse import parse_line
 from atoll.telemetry.logs.record import CUT, Parsed
@@ -70,7 +70,7 @@ class Stream:
                 self._close(out)
             if index < last:
                 alone = kinds[index + 1] != "|" or not may_belong(texts[index + 1])
-                if alone:
+                if alone and not text.startswith(STARTS):
                     if text:
                         self._emit(parse_line(text), wall, out)
                     continue
