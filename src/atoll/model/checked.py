@@ -17,7 +17,7 @@ from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.names import HeaderName, Token
 from atoll.model.route import METHODS, Match, Route, Share
-from atoll.model.service import Balance, BalanceKind, Check, Run, Service
+from atoll.model.service import Balance, BalanceKind, Check, Run, Scrape, Service
 
 DURATION_CEILING = 86_400.0
 """Seconds: a day. Longer checks, graces and timeouts are mistakes."""
@@ -32,6 +32,8 @@ TEXT_LIMIT = 32_768
 ENVIRONMENT_LIMIT = 512
 SHARES_LIMIT = 32
 """Shares of one route; more would round to nothing."""
+SCRAPE_FLOOR = 1.0
+"""Seconds between two scrapes of an instance at least."""
 SHARE_CEILING = 1_000_000
 MATCH_LIMIT = 32
 """Hosts, or headers, of one route."""
@@ -56,6 +58,7 @@ def checked_service(said: Service) -> Service:
         check=_check(said.check),
         balance=_balance(said.balance),
         slow_start=_number(said.slow_start, "slow_start", 0.0, DURATION_CEILING),
+        scrape=None if said.scrape is None else _scrape(said.scrape),
         origin=str(names.route_name(said.origin, field="origin")),
         run=None if said.run is None else _run(said.run),
     )
@@ -95,9 +98,19 @@ def _check(said: Check) -> Check:
     )
 
 
-def _asked(path: str) -> str:
+def _scrape(said: Scrape) -> Scrape:
+    return msgspec.structs.replace(
+        said,
+        path=_asked(said.path, "scrape.path"),
+        port=None if said.port is None else _whole(said.port, "scrape.port", 1, 65535),
+        interval=_number(said.interval, "scrape.interval", SCRAPE_FLOOR, DURATION_CEILING),
+        timeout=_number(said.timeout, "scrape.timeout", CHECK_FLOOR, DURATION_CEILING),
+    )
+
+
+def _asked(path: str, field: str = "check.path") -> str:
     """A path that is asked as it is written: `/health/` is not `/health`, which may answer with a redirect and pass."""
-    names.path_text(path, field="check.path")
+    names.path_text(path, field=field)
     return path
 
 

@@ -43,6 +43,8 @@ class ChildReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     last_lines: tuple[str, ...] = ()
     """The last lines of output before an unexpected end."""
     cpu: float = 0.0
+    cpu_seconds: float = 0.0
+    """Seconds of processor that its living processes have used since they began."""
     memory: int = 0
     descriptors: int = 0
     lines_cut: int = 0

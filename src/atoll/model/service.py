@@ -86,6 +86,18 @@ class Otel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Absolute path of an OpenTelemetry agent jar."""
 
 
+class Scrape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the instances tell their metrics, in Prometheus' format. Durations in seconds."""
+
+    enabled: bool = True
+    path: str = "/metrics"
+    port: int | None = None
+    """None: where the service listens."""
+    interval: float = 15.0
+    timeout: float = 10.0
+    """Never more than the interval."""
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a node runs the instances of a service. Durations in seconds."""
 
@@ -131,6 +143,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Keep a client on one instance by a cookie of the gateway's own."""
     slow_start: float = 0.0
     """Seconds over which a returning instance ramps up to its weight."""
+    scrape: Scrape | None = None
+    """None: nobody said; an HTTP service is asked for /metrics now and then."""
     mesh_index: int = 0
     """Offset of this service's stable port in every node's mesh port range; given once, never reused while it exists."""
     origin: str = "registration"

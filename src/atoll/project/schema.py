@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING
+from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
 from atoll.project import words
 
 Truth = Annotated[bool, words.truth()]
@@ -82,6 +82,21 @@ class Otel(Part):
     """Path of an OpenTelemetry agent jar, relative to the project's folder."""
 
 
+class Scrape(Part):
+    """Where a service tells its metrics."""
+
+    enabled: Truth = True
+    """Whether it is asked."""
+    path: str = "/metrics"
+    """Path to GET."""
+    port: Port | None = None
+    """Another port than the service's own, if the metrics have one; then one instance a machine is meant."""
+    interval: Annotated[float, words.duration(least=SCRAPE_FLOOR, most=DURATION_CEILING)] = 15.0
+    """Time between two scrapes."""
+    timeout: Period = 10.0
+    """Time an answer may take."""
+
+
 class Service(Part):
     """One service: a command, or (without one) a name under which instances register themselves."""
 
@@ -124,6 +139,9 @@ class Service(Part):
     """Time over which a returning instance gets its full share."""
     otel: Annotated[Otel, words.switchable(Otel)] = Otel()
     """Traces, logs and metrics without a change to the code: `false` switches it off, a map says more."""
+    scrape: Annotated[Scrape | None, words.switchable(Scrape)] = None
+    """Metrics in Prometheus' format: `true` or a map scrapes them, `false` never asks. Without it an HTTP service is asked
+    for /metrics once an hour, and scraped when it has some."""
     profiles: list[str] = []
     """The service runs only when one of these profiles is on; empty: always."""
 

@@ -18,6 +18,7 @@ from atoll.model.service import (
     Protocol,
     Restart,
     Run,
+    Scrape,
     Service,
 )
 from atoll.project import schema
@@ -73,6 +74,7 @@ class _Service:
             balance=Balance(kind=BalanceKind(kind), hash_on=hash_on),
             sticky=said.sticky,
             slow_start=said.slow_start,
+            scrape=self._scrape(),
             origin=self._facts.name,
             run=self._run(),
         )
@@ -214,6 +216,21 @@ class _Service:
                 "command",
                 hint=f"set variables in `environment`, or ask for a shell: {scrub(shown, limit=200)}",
             )
+
+    def _scrape(self) -> Scrape | None:
+        said = self._said.scrape
+        if said is None:
+            return None
+        if said.enabled and said.port is None and self._said.command is not None and self._said.port is None:
+            self._say(
+                Code.INVALID_VALUE,
+                f"`{scrub(self._name)}` listens nowhere (port: none), so its metrics cannot be asked for",
+                "scrape",
+                hint="say `scrape: {port: 9100}`, where its metrics are",
+            )
+        return Scrape(
+            enabled=said.enabled, path=said.path, port=said.port, interval=said.interval, timeout=said.timeout
+        )
 
     def _check(self) -> Check:
         said = self._said.healthcheck or schema.Healthcheck()

@@ -133,6 +133,12 @@ def check_service(service: Service) -> Iterator[Finding]:
     if service.balance.kind is BalanceKind.HASH and not _HASH_ON.fullmatch(service.balance.hash_on):
         yield _bad("should hash client_ip, path or header:NAME", (*here, "balance"))
     yield from _durations(here, slow_start=service.slow_start)
+    if service.scrape is not None:
+        yield from (
+            finding
+            for finding in _word(names.path_text, service.scrape.path, (*here, "scrape", "path"), "path")
+            if not finding.suggestion
+        )
     if service.run is not None:
         yield from _run(service.run, here)
 

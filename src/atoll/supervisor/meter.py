@@ -61,6 +61,7 @@ class Meter:
         return msgspec.structs.replace(
             report,
             cpu=reading.percent,
+            cpu_seconds=round(reading.usage.cpu, 2),
             memory=reading.usage.memory,
             descriptors=reading.usage.descriptors,
             lines_cut=reading.lines_cut,

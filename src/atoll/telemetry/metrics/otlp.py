@@ -35,6 +35,8 @@ class Rejected:
     """Points of one body that were not taken, for `partial_success`."""
 
     points: int = 0
+    accepted: int = 0
+    """Points that were."""
     reasons: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -65,7 +67,7 @@ class Sink:
         for reason, points in reasons.items():
             self.rejected += points
             self._intake.refuse(reason, points)
-        return Rejected(sum(reasons.values()), reasons)
+        return Rejected(sum(reasons.values()), accepted, reasons)
 
 
 class Body:
