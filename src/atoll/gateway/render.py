@@ -26,9 +26,6 @@ QUEUE_WAIT = 1
 TUNNEL_IDLE = 3600
 """Seconds a WebSocket or a tcp connection may be silent."""
 RETRIES = 3
-HOT_MEMORY = 4 << 20
-"""Bytes of free buffers that a thread keeps for itself. A request holds one buffer more than HAProxy expects, for its
-retry; with the usual 512 kB threads exchange them through a shared pool (0.8k of 73k instructions per request)."""
 SPARE_DESCRIPTORS = 2000
 """For listeners and checks, beside two for every connection. Where the system allows fewer, HAProxy takes what it gets."""
 PEERS = "atoll"
@@ -124,7 +121,6 @@ def _global(settings: Gateway, files: Files, log: RequestLog | None) -> str:
         line("server-state-file", str(files.state)),
         line("localpeer", LOCAL_PEER),
         line("spread-checks", "5"),
-        line("tune.memory.hot-size", str(HOT_MEMORY)),
         line("expose-experimental-directives"),
         *(global_lines(log) if log else []),
     )
