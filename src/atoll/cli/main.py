@@ -37,6 +37,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Look": {
         "ps": Entry("ps", "List instances with state, endpoint, CPU, memory and restarts."),
         "logs": Entry("logs", "Show and follow what services print."),
+        "traces": Entry("traces", "List traces, or draw one: all its spans, with its log lines."),
+        "map": Entry("map", "Show who calls whom, with rate, errors and durations of each edge."),
+        "red": Entry("red", "Show rate, errors and durations of services, routes, instances or edges."),
         "routes": Entry("routes", "List the gateway's routes, or explain which one takes a request."),
         "call": Entry("call", "Call a service by name, through the mesh."),
         "env": Entry("env", "Show the environment that a service gets, and why."),

@@ -74,3 +74,29 @@ def size(count: float) -> str:
             return f"{count:.0f}{unit}"
         count /= 1024
     return f"{count:.1f}G"
+
+
+def took(ms: float) -> str:
+    """Milliseconds for a table, with three significant digits: `0.42 ms`, `18.3 ms`, `1240 ms`, `12.3 s`."""
+    if not math.isfinite(ms):
+        return "?"
+    value, unit = (ms, "ms") if abs(ms) < 9999.5 else (ms / 1000, "s")
+    if abs(value) >= 99.95:
+        return f"{value:.0f} {unit}"
+    return f"{value:#.3g}".rstrip(".") + f" {unit}" if abs(value) >= 0.001 else f"0 {unit}"
+
+
+def of_iso(text: str) -> float:
+    """Wall seconds of an ISO 8601 moment that the API said; NaN when it is none."""
+    try:
+        return dt.datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return math.nan
+
+
+def to_the_millisecond(wall: float) -> str:
+    """Wall time as local date and time with milliseconds; `?` when there is none."""
+    try:
+        return dt.datetime.fromtimestamp(wall).astimezone().isoformat(sep=" ", timespec="milliseconds")[:23]
+    except (ValueError, OverflowError, OSError):
+        return "?"

@@ -57,7 +57,8 @@ class Show:
     def __init__(self, stream: TextIO, *, json: bool = False, color: bool = False, width: int | None = None) -> None:
         self._stream = stream
         self._color = color
-        self._width = width
+        self.width = width
+        """Columns of the terminal; None: a pipe, in which nothing is cut."""
         self.as_json = json
 
     def json(self, value: Any) -> None:
@@ -80,7 +81,7 @@ class Show:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> None:
         """Aligned columns under their headings; columns in which no row has anything are left out."""
-        for line in table_lines(columns, rows, color=self._color, width=self._width):
+        for line in table_lines(columns, rows, color=self._color, width=self.width):
             self._stream.write(line + "\n")
 
     def fields(self, pairs: Sequence[tuple[str, str | Cell]]) -> None:
@@ -92,7 +93,7 @@ class Show:
 
     def screen(self) -> None:
         """Clear a terminal before the next picture (`--watch`); a pipe gets an empty line between pictures."""
-        self._stream.write("\x1b[H\x1b[2J" if self._width is not None and not self.as_json else "\n")
+        self._stream.write("\x1b[H\x1b[2J" if self.width is not None and not self.as_json else "\n")
 
     def flush(self) -> None:
         """Hand everything to the reader."""
@@ -106,7 +107,7 @@ def table_lines(
     cells = [[Cell(scrub(cell.text, limit=1000), cell.color) for cell in map(_cell, row)] for row in rows]
     used = [index for index in range(len(columns)) if not rows or any(row[index].text for row in cells)]
     table = [[Cell(columns[index], "bold") for index in used], *([row[index] for index in used] for row in cells)]
-    widths = [max(_columns(row[index].text) for row in table) for index in range(len(used))]
+    widths = [max(columns_of(row[index].text) for row in table) for index in range(len(used))]
     lines = []
     for row in table:
         room = width
@@ -114,7 +115,7 @@ def table_lines(
         for index, cell in enumerate(row):
             last = index == len(row) - 1
             text = cell.text if room is None else cut(cell.text, max(room, 1))
-            padding = "" if last else " " * (widths[index] - _columns(text) + 2)
+            padding = "" if last else " " * (widths[index] - columns_of(text) + 2)
             if room is not None:
                 room -= widths[index] + 2
             parts.append(_painted(text, cell.color, color) + padding)
@@ -134,7 +135,7 @@ def _painted(text: str, color: str, on: bool) -> str:
     return tint(text, color, on=on)
 
 
-def _columns(text: str) -> int:
+def columns_of(text: str) -> int:
     """Terminal columns of scrubbed text: East Asian wide characters take two, combining ones none."""
     if text.isascii():
         return len(text)
@@ -146,11 +147,11 @@ def _columns(text: str) -> int:
 
 def cut(text: str, room: int) -> str:
     """`text` in at most `room` terminal columns, with an ellipsis where it was cut."""
-    if _columns(text) <= room:
+    if columns_of(text) <= room:
         return text
     kept = ""
     for character in text:
-        if _columns(kept) + _columns(character) >= room:
+        if columns_of(kept) + columns_of(character) >= room:
             break
         kept += character
     return kept + "…"

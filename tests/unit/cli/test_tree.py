@@ -25,6 +25,9 @@ READS = {
     "service ls": ("service", "ls"),
     "service show": ("service", "show", "orders"),
     "service history": ("service", "history", "orders"),
+    "traces": ("traces",),
+    "map": ("map",),
+    "red": ("red",),
     "routes": ("routes",),
     "routes test": ("routes", "test", "GET", "/api"),
     "health": ("health",),
@@ -72,6 +75,9 @@ def test_every_command_that_reads_answers_in_json(cli: Cli, shop: FakeApi, folde
     shop.answers.update(
         {
             ("GET", "/readyz"): (200, {"status": "ok"}),
+            ("GET", "/api/v1/traces"): (200, {"traces": []}),
+            ("GET", "/api/v1/map"): (200, {"since": "", "until": ""}),
+            ("GET", "/api/v1/red"): (200, {"since": "", "until": "", "step": 60}),
             ("GET", "/api/v1/services/orders/history"): (200, {"service": "orders", "records": []}),
             ("POST", "/api/v1/project/plan"): (200, {"revision": 7, "steps": []}),
         }
