@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from atoll.errors import InvalidValue
 from atoll.telemetry.engine import Limits
 
 if TYPE_CHECKING:
@@ -33,6 +35,21 @@ WRITE: dict[str, int] = {
     "alter_sync": 1,
 }
 """Settings of whatever writes. Old spans may make many partitions at once; macros.PAST_DAYS is the limit."""
+
+
+WORD = re.compile(r"\s*(?:--[^\n]*\n\s*)*\(*\s*(\w+)")
+ASKING = frozenset({"SELECT", "WITH", "EXPLAIN", "DESCRIBE", "SHOW", "EXISTS"})
+
+
+def check(sql: str) -> None:
+    """Refuse what is no question: `readonly` lets SYSTEM statements through.
+
+    Raises:
+        InvalidValue: it begins with another word.
+    """
+    found = WORD.match(sql)
+    if not found or found[1].upper() not in ASKING:
+        raise InvalidValue("only SELECT can be asked here")
 
 
 def settings(limits: Limits) -> dict[str, str]:

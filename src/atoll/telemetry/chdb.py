@@ -166,6 +166,7 @@ class ChdbEngine:
         return answers.table(self._read(sql, answers.COLUMNS, parameters, limits))
 
     def _read(self, sql: str, shape: str, parameters: Mapping[str, Any] | None, limits: Limits | None) -> bytes:
+        answers.check(sql)
         bound = encode(parameters)
         with self._session(limits or self._limits) as session:
             return session.run(sql, shape, bound)

@@ -128,6 +128,7 @@ class ClickHouseEngine:
         return answers.table(self._read(sql, answers.COLUMNS, parameters, limits))
 
     def _read(self, sql: str, shape: str, parameters: Mapping[str, Any] | None, limits: Limits | None) -> bytes:
+        answers.check(sql)
         encode(parameters)  # the same values are refused as by the embedded engine
         # Complete before the first byte: else an error could come in the middle of an answer.
         settings = {**answers.settings(limits or self._limits), **answers.READ, "wait_end_of_query": 1}

@@ -41,6 +41,10 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) if not self._chunked() else self._chunks()
         given = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         body = inflated(body, self.headers.get("Content-Encoding", ""))
+        kind, _, boundary = self.headers.get("Content-Type", "").partition("; boundary=")
+        if kind == "multipart/form-data":
+            given |= form(body, boundary.encode())
+            body = b""
         if "query" in given:
             sql, data = given["query"], body
         else:
@@ -76,6 +80,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         pass
+
+
+def form(body: bytes, boundary: bytes) -> dict[str, str]:
+    """The fields of a form: how clickhouse-connect sends parameters that are long."""
+    fields = {}
+    for part in body.split(b"--" + boundary)[1:-1]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        if name := re.search(rb'name="([^"]*)"', head):
+            fields[name[1].decode()] = value.removesuffix(b"\r\n").decode()
+    return fields
 
 
 def inflated(body: bytes, encoding: str) -> bytes:
