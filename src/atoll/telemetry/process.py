@@ -31,6 +31,7 @@ from atoll.telemetry.logs.collect import collecting
 from atoll.telemetry.logs.source import Open
 from atoll.telemetry.metrics.intake import taking
 from atoll.telemetry.metrics.otlp import Sink
+from atoll.telemetry.metrics.pull import Platform, pulling
 from atoll.telemetry.pool import EnginePool
 from atoll.telemetry.query.app import make_app
 from atoll.telemetry.receive import grpc
@@ -75,6 +76,8 @@ class Outside:
     tokens: Sequence[str]
     lines: Mapping[str, Open] = field(default_factory=dict)
     """Captured output by its source (`stdout`, `platform`)."""
+    platform: Platform | None = None
+    """Whom to ask for metrics; None: nobody is."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,10 @@ async def running(settings: Settings, clock: Clock, outside: Outside) -> AsyncIt
             watchdog=watchdog,
             started=clock.wall(),
         )
-        parts.counted["metrics"] = lambda: status.numbers(metrics.counts)
+        parts.counted["metrics"] = metrics.figures
+        if outside.platform is not None:
+            scraper = await stack.enter_async_context(pulling(metrics, clock, outside.platform))
+            parts.counted["scrape"] = lambda: status.numbers(scraper.counts)
         await _beside(stack, settings, clock, outside, parts)
         await _listening(stack, settings, clock, outside, parts)
         yield Process(parts.http_port, parts.grpc_port, parts)
@@ -134,14 +140,11 @@ class MetricsDoor:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._known = 0
-        """Points that were counted as accepted."""
 
     async def take(self, body: bytes) -> Taken:
         """Commit a metrics request."""
-        rejected = await self._sink.write(body)
-        accepted, self._known = self._sink.accepted - self._known, self._sink.accepted
-        return Taken(accepted, Counter(dict(rejected.reasons)))
+        told = await self._sink.write(body)
+        return Taken(told.accepted, Counter(dict(told.reasons)))
 
 
 async def _beside(

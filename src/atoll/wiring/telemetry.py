@@ -11,8 +11,9 @@ import functools
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -28,6 +29,7 @@ from atoll.settings import Settings
 from atoll.supervisor.backlog import Backlog, Place
 from atoll.telemetry.engine import Engine
 from atoll.telemetry.process import Outside, Process, running
+from atoll.wiring.observed import observing
 from atoll.wiring.telemetry_ports import VARIABLES
 
 NICE = 5
@@ -65,8 +67,10 @@ async def _until_told(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Process]:
-    """A telemetry process for the length of the block.
+async def serving(
+    settings: Settings, clock: Clock, *, engine: Callable[[Settings], Engine] | None = None
+) -> AsyncIterator[Process]:
+    """A telemetry process for the length of the block. `engine`: opens another one than the settings say.
 
     Raises:
         AtollError: it cannot start; see `run`.
@@ -75,7 +79,7 @@ async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Process]:
     tokens = [await asyncio.to_thread(ensure_token, file) for file in (settings.ingest_token_file, settings.token_file)]
     with contextlib.closing(_bind(settings)) as http:
         outside = Outside(
-            engine=functools.partial(_engine, settings),
+            engine=functools.partial(engine or open_engine, settings),
             listen=listening,
             http=http,
             queries=lambda: bind_unix(settings.telemetry_socket),
@@ -86,7 +90,10 @@ async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Process]:
                 "platform": functools.partial(_backlog, settings.state / "platform"),
             },
         )
-        async with running(settings, clock, outside) as process:
+        async with (
+            observing(settings, clock, tokens[1]) as observed,
+            running(settings, clock, replace(outside, platform=observed)) as process,
+        ):
             yield process
 
 
@@ -95,7 +102,7 @@ def _backlog(folder: Path, places: Mapping[str, tuple[int, str, int]]) -> Backlo
     return Backlog(folder, {name: Place(*place) for name, place in places.items()})
 
 
-def _engine(settings: Settings) -> Engine:
+def open_engine(settings: Settings) -> Engine:
     """The engine of these settings; importing it takes a third of a second."""
     knobs = settings.telemetry
     if knobs.clickhouse:

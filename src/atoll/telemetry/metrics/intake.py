@@ -133,6 +133,34 @@ class Intake:
         finally:
             self._committing = 0
 
+    def figures(self) -> dict[str, float]:
+        """Everything it counts, by name; for the process's status."""
+        counts, cardinality = self.counts, self.book.cardinality
+        return {
+            "rows": counts.rows,
+            "batches": counts.batches,
+            "lost": counts.lost,
+            "refused": counts.refused,
+            "waiting": self.waiting,
+            "series": cardinality.series,
+            "series_limit": cardinality.limit,
+            "metrics": cardinality.names,
+            "overflow_series": cardinality.reserve,
+            "overflowed": cardinality.overflowed,
+            "series_refused": cardinality.refused,
+            **{f"rejected {reason}": count for reason, count in counts.reasons.items()},
+            **{f"overflowed {metric}": count for metric, count in cardinality.worst()},
+        }
+
+    @property
+    def warning(self) -> str:
+        """What a person should look at; empty: nothing."""
+        worst = self.book.cardinality.worst()
+        if not worst:
+            return ""
+        names = ", ".join(name for name, _ in worst[:3])
+        return f"metrics have more series than there is room for ({names}): what is beyond is added up"
+
     async def close(self) -> None:
         """Commit the rest; the thread ends."""
         await self.commit()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from atoll.kit.clock import Instant
+from atoll.model.service import Instance, Protocol, Scrape, Service, State
 
 INTERVAL = 15.0
 """Seconds between two scrapes when nobody says otherwise."""
@@ -81,3 +82,34 @@ class Politeness:
     def known(self, target: Target) -> bool:
         """Whether its failures are of interest: somebody named it, or it has had metrics."""
         return target.asked_for or (target.service, target.version) in self._exposing
+
+
+def targets_of(services: Iterable[Service], instances: Iterable[Instance]) -> list[Target]:
+    """The endpoints of services that are or may be scraped.
+
+    Whoever said `scrape:` gets all instances asked, so that `up` shows what fails. Else only an HTTP service is tried,
+    at an instance that passes its check.
+    """
+    known = {service.name: service for service in services}
+    found = []
+    for one in instances:
+        said = known[one.service].scrape if one.service in known else None
+        if said is None and one.protocol is Protocol.HTTP and one.state is State.PASSING:
+            found.append(_target(one, Scrape(), asked_for=False))
+        elif said is not None and said.enabled and one.state is not State.MAINT:
+            found.append(_target(one, said, asked_for=True))
+    return sorted(found, key=lambda target: (target.service, target.instance))
+
+
+def _target(one: Instance, said: Scrape, *, asked_for: bool) -> Target:
+    return Target(
+        service=one.service,
+        instance=one.id,
+        host=one.host,
+        port=said.port or one.port,
+        path=said.path,
+        interval=said.interval,
+        timeout=said.timeout,
+        asked_for=asked_for,
+        version=one.version or "",
+    )
