@@ -19,6 +19,7 @@ from atoll.model.trace import TracePage, TraceView
 from atoll.model.traffic import Latency, Red, ServiceMap
 from atoll.server.endpoint import Endpoint, Query
 from atoll.server.forward import forwarding
+from atoll.telemetry.logs import answers
 
 ERRORS: tuple[type[AtollError], ...] = (
     *(BadRequest, InvalidValue, TooLarge, LimitReached, Overloaded, TelemetryUnavailable),
@@ -26,6 +27,18 @@ ERRORS: tuple[type[AtollError], ...] = (
 """What any question about telemetry may be refused with."""
 SINCE = Query("since", "From then on: seconds since 1970, or ISO 8601.")
 UNTIL = Query("until", "Before then; the default is now.")
+LOG_FILTERS = (
+    Query("service", "Of this service; repeatable.", repeated=True),
+    Query("instance", "Of this instance; repeatable.", repeated=True),
+    Query("level", "At least this grave: trace, debug, info, warn, error, fatal."),
+    Query("grep", "A regular expression that is found in the text."),
+    Query("words", "Words that all stand in the text: quick, by the index."),
+    Query("trace", "Of this trace."),
+    SINCE,
+    UNTIL,
+    Query("source", "`otlp`, `stdout` or `platform`; repeatable.", repeated=True),
+    Query("run", "Of this run of an instance."),
+)
 
 
 def asked(
@@ -110,6 +123,42 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         UNTIL,
         name="get_latency",
         answer=Latency,
+    ),
+    asked(
+        "/api/v1/logs",
+        "Log records, in pages.",
+        *LOG_FILTERS,
+        Query("limit", "Records of a page, up to 5000; the default is 100.", "integer"),
+        Query("order", "`newest` (the default) or `oldest` first."),
+        Query("cursor", "The `cursor` of the page before."),
+        name="list_logs",
+        answer=answers.Page,
+    ),
+    asked(
+        "/api/v1/logs/tail",
+        "New log records as they come: server-sent events (Accept: text/event-stream), or asked again and again.",
+        *LOG_FILTERS,
+        Query("cursor", "The `cursor` of the answer before; without it a tail begins."),
+        Query("wait", "Seconds to wait for a new record, up to 10.", "integer"),
+        name="tail_logs",
+        answer=answers.Tail,
+    ),
+    asked(
+        "/api/v1/logs/patterns",
+        "Similar log records counted together.",
+        *LOG_FILTERS,
+        Query("limit", "Patterns at most.", "integer"),
+        Query("new", "`true`: only those that the last deployment brought."),
+        name="log_patterns",
+        answer=answers.Patterns,
+    ),
+    asked(
+        "/api/v1/logs/histogram",
+        "How many log records of each level over time.",
+        *LOG_FILTERS,
+        Query("buckets", "Steps of time; the default is 60.", "integer"),
+        name="log_histogram",
+        answer=answers.Histogram,
     ),
     asked("/api/v1/telemetry/status", "The telemetry process about itself.", name="get_status"),
     asked(
