@@ -55,10 +55,11 @@ COMPLAINT_EVERY = 60.0
 LAST_WAIT = 5.0
 """Seconds that the last lines have to be committed when the process stops."""
 
-_LINES = {
+LINES = {
     "input_format_tsv_allow_variable_number_of_columns": 1,
     "input_format_tsv_detect_header": 0,
 }
+"""Settings with which no line makes an insert of lines fail."""
 _WARNING, _INFO = (13, "WARN"), (9, "INFO")
 _ALARMING = (" is DOWN", "no server available", "is going DOWN", "lost")
 
@@ -236,7 +237,7 @@ class Receiver:
 
     async def _commit(self, lines: bytes) -> None:
         try:
-            await self._insert(Insert(table="raw_requests", format="TSV", data=(lines,), settings=_LINES))
+            await self._insert(Insert(table="raw_requests", format="TSV", data=(lines,), settings=LINES))
         except BadRequest as error:
             one, other = halves(lines)
             if not other:
