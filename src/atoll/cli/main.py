@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "traces": Entry("traces", "List traces, or draw one: all its spans, with its log lines."),
         "map": Entry("map", "Show who calls whom, with rate, errors and durations of each edge."),
         "red": Entry("red", "Show rate, errors and durations of services, routes, instances or edges."),
+        "query": Entry("query", "Evaluate PromQL and print a table or spark-lines."),
         "routes": Entry("routes", "List the gateway's routes, or explain which one takes a request."),
         "call": Entry("call", "Call a service by name, through the mesh."),
         "env": Entry("env", "Show the environment that a service gets, and why."),

@@ -18,12 +18,14 @@ from atoll.server import (
     auth,
     backup,
     facts,
+    http_sd,
     instances,
     metrics,
     nodes,
     openapi,
     problem,
     project,
+    prometheus,
     routes,
     services,
     status,
@@ -56,6 +58,8 @@ _TABLE: tuple[Endpoint, ...] = (
     *metrics.ENDPOINTS,
     *backup.ENDPOINTS,
     *telemetry.ENDPOINTS,
+    *prometheus.ENDPOINTS,
+    *http_sd.ENDPOINTS,
 )
 ENDPOINTS: tuple[Endpoint, ...] = (*_TABLE, openapi.describe(_TABLE))
 """Everything the control API answers."""

@@ -91,6 +91,8 @@ class Control:
     """Requests that are being answered, watches included."""
     forwarding: int = 0
     """Questions that are at the telemetry process."""
+    exposing: frozenset[str] = frozenset()
+    """Services that were last known to have metrics."""
     stopping: bool = False
     waiting: set[asyncio.Timeout] = field(default_factory=set)
     """Requests that wait for something to happen; each ends when its client leaves or the process stops."""

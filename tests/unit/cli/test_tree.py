@@ -28,6 +28,7 @@ READS = {
     "traces": ("traces",),
     "map": ("map",),
     "red": ("red",),
+    "query": ("query", "up"),
     "routes": ("routes",),
     "routes test": ("routes", "test", "GET", "/api"),
     "health": ("health",),
@@ -75,6 +76,7 @@ def test_every_command_that_reads_answers_in_json(cli: Cli, shop: FakeApi, folde
     shop.answers.update(
         {
             ("GET", "/readyz"): (200, {"status": "ok"}),
+            ("GET", "/prometheus/api/v1/query"): (200, {"data": {"resultType": "vector", "result": []}}),
             ("GET", "/api/v1/traces"): (200, {"traces": []}),
             ("GET", "/api/v1/map"): (200, {"since": "", "until": ""}),
             ("GET", "/api/v1/red"): (200, {"since": "", "until": "", "step": 60}),
