@@ -33,6 +33,7 @@ from atoll.telemetry.metrics.intake import taking
 from atoll.telemetry.metrics.otlp import Sink
 from atoll.telemetry.metrics.pull import Platform, pulling
 from atoll.telemetry.pool import EnginePool
+from atoll.telemetry.promql import api as promql_api
 from atoll.telemetry.query.app import make_app
 from atoll.telemetry.receive import grpc
 from atoll.telemetry.receive.door import Door, origins
@@ -165,7 +166,7 @@ async def _listening(
 ) -> None:
     """Answer questions, then take what is sent."""
     knobs = settings.telemetry
-    queries = make_app(parts.pool, clock, knobs, routes=[*status.routes(parts), *logs_api.ROUTES])
+    queries = make_app(parts.pool, clock, knobs, routes=[*status.routes(parts), *logs_api.ROUTES, *promql_api.ROUTES])
     parts.counted["queries"] = lambda: {"requests": queries.queries.requests, **queries.queries.refusals}
     private = stack.enter_context(contextlib.closing(outside.queries()))
     stack.callback(settings.telemetry_socket.unlink, missing_ok=True)
