@@ -22,7 +22,7 @@ from atoll.errors import AtollError
 from atoll.identity.token import ensure_token
 from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.files import private_folder
-from atoll.kit.garbage import settle
+from atoll.kit.garbage import one_arena, settle
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.kit.watchdog import Watchdog
@@ -63,6 +63,7 @@ def run(settings: Settings) -> None:
         AlreadyRunning, PortTaken, TokenUnsafe, StorageIncompatible, StorageFailed: it cannot start, or go on.
     """
     sys.setswitchinterval(SWITCH)
+    one_arena()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_told(settings))
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from atoll.errors import AtollError, PortTaken
 from atoll.gateway.driver import STOP_GRACE
 from atoll.kit.clock import SystemClock
-from atoll.kit.garbage import settle
+from atoll.kit.garbage import one_arena, settle
 from atoll.kit.listeners import listeners
 from atoll.kit.logs import Log
 from atoll.kit.tasks import Tasks, owned
@@ -45,6 +45,7 @@ async def run_platform(
     Raises:
         AtollError: it cannot start; what it had started is ended again.
     """
+    one_arena()
     clock = SystemClock()
     wanted = selected(loaded.project, services)
     asked = settings.telemetry.enabled
