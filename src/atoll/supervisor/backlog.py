@@ -123,15 +123,7 @@ class _Cursor:
 
     def _next(self) -> bool:
         """At the end of the open file: go on to the one after it; False when this is the newest."""
-        assert self.file is not None
-        try:
-            state = self.path.stat()
-        except OSError:
-            self.close()
-            return False
-        if state.st_ino == self.inode:
-            self.seen = (state.st_ino, self.offset)  # not its size: what came since our read is still to be read
-            self.close()
+        if self.file is None or self._rest():
             return False
         ours_is_older = False
         with contextlib.suppress(OSError):
@@ -157,7 +149,20 @@ class _Cursor:
         piece = Piece(self.service, self.instance, Place(self.inode, self.head.hex(), self.offset + end))
         _split(data[:end], self.offset, piece)
         self.offset += end
+        if len(data) < share:
+            self._rest()
         return piece
+
+    def _rest(self) -> bool:
+        """Let go of the open file if it is the newest: everything in it was read."""
+        try:
+            inode = self.path.stat().st_ino
+        except OSError:
+            inode = self.inode  # gone with its instance
+        if inode == self.inode:
+            self.seen = (inode, self.offset)  # not its size: what came since our read is still to be read
+            self.close()
+        return inode == self.inode
 
     def _rotated_past(self) -> None:
         """When our file was rotated twice since, what is left in it is given up and counted."""

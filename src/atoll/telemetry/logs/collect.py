@@ -123,6 +123,10 @@ class Collector:
                 await self._clock.sleep(busy)
             else:
                 await self._clock.sleep(max(busy, FLUSH - busy) if committed else POLL)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files; the places stay."""
         for source in self._sources.values():
             source.close()
 

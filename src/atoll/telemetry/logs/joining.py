@@ -32,7 +32,7 @@ _PYTHON = re.compile(r"(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$")
 _THROWN = re.compile(
     r"(?:Exception in thread \"[^\"]*\" |Uncaught )?(?P<type>[A-Za-z_$][\w.$]*)(?:: (?P<message>.*))?$"
 )
-_CALL = re.compile(r"[\w./*()\-\[\]{}·%$]+\(.*\)$")
+_CALL = re.compile(r"[\w./*()\-\[\]{}·%$]{1,500}?\(")
 _PANICS = ("panic: ", "fatal error: ", "SIGSEGV", "runtime: goroutine stack")
 STARTS = (TRACEBACK, _GROUP, *_PANICS)
 """What a record of several lines may begin with, without a log line above it."""
@@ -128,7 +128,11 @@ class Group:
                 return State.AT if _AT.match(text) or text[:1] in {" ", "\t"} or text == "}" else None
             case State.GO:
                 known = not text or text[0] in "\t[" or text.startswith(("goroutine ", "created by ", "exit status "))
-                return State.GO if known or text.startswith(_PANICS) or _CALL.match(text) else None
+                return (
+                    State.GO
+                    if known or text.startswith(_PANICS) or (text.endswith(")") and _CALL.match(text))
+                    else None
+                )
 
     def _after_head(self, text: str, wall: float) -> State | None:
         if not may_go_on(self.first):

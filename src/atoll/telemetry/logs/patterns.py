@@ -20,7 +20,8 @@ LEAF = 200
 """Patterns that one line is compared with at most."""
 WAVE = 60.0
 """Seconds between two starts of instances that belong to one deployment, at most."""
-_DIGIT = re.compile(r"[0-9A-Za-z]*[0-9][0-9A-Za-z]*")
+_PART = re.compile(r"[0-9A-Za-z]+")
+_DIGIT = re.compile(r"[0-9]")
 TRACEBACK = "Traceback "
 
 
@@ -94,7 +95,11 @@ class Miner:
 def words_of(text: str) -> list[str]:
     """The words of the telling line of a text, those parts with a digit as WILD. Never empty."""
     line = text.rstrip().rpartition("\n")[2] if text.startswith(TRACEBACK) else first_line(text)
-    return [_DIGIT.sub(WILD, word) for word in line.split(None, WORDS)[:WORDS]] or [""]
+    return [_PART.sub(_masked, word) for word in line.split(None, WORDS)[:WORDS]] or [""]
+
+
+def _masked(part: re.Match[str]) -> str:
+    return WILD if _DIGIT.search(part[0]) else part[0]
 
 
 def similarity(words: list[str], others: list[str]) -> float:

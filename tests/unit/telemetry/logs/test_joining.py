@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 from atoll.telemetry.logs.joining import GAP, LINES, Group
 from atoll.telemetry.logs.record import Parsed
 
@@ -100,3 +102,14 @@ def test_a_record_is_bounded() -> None:
     assert second.body == "    frame"
     group = Group(PYTHON[0], 0, 0)
     assert not group.takes("    " + "x" * (1 << 17), 0)
+
+
+def test_the_time_grows_with_the_line_and_not_faster() -> None:
+    for unit in ("(", "a.", "a", "at ", "\tat ", "A: "):
+        group = Group("panic: ERROR", 0, 0)
+        began = time.perf_counter()
+        group.takes(unit * (60_000 // len(unit)), 0)
+        other = Group("ERROR", 0, 0)
+        other.takes(unit * (60_000 // len(unit)), 0)
+        other.parsed()
+        assert time.perf_counter() - began < 0.5
