@@ -7,6 +7,10 @@ import re
 from atoll.errors import AtollError, BadRequest, InvalidValue, LimitReached, Overloaded, StorageFailed, StorageFull
 
 CODE = re.compile(r"Code: (\d+)")
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50, "EiB": 1 << 60}
+CHUNK = re.compile(
+    rf"allocate chunk of ([\d.]+) ({'|'.join(UNITS)})\b.*?maximum: ([\d.]+) ({'|'.join(UNITS)})\b", re.DOTALL
+)
 SHOWN = 500
 """Characters of the engine's text that an error carries."""
 
@@ -45,7 +49,7 @@ UNREADABLE = frozenset(
         349,
         395,
     }
-    | {407, 432, 433, 434, 441, 444, 448, 453, 469, 547, 561, 592, 609, 634, 636, 691}
+    | {407, 432, 433, 434, 436, 441, 444, 448, 453, 469, 547, 561, 592, 609, 634, 636, 691}
 )
 """Of an insert: the data is not what its format says, or does not fit the columns."""
 BROKEN = frozenset({40, 49, 74, 75, 76, 84, 107, 210, 246, 279, 1000, 1001, 1002})
@@ -62,7 +66,7 @@ def of_insert(text: str) -> AtollError:
         return StorageFull(
             "no room on the telemetry disk", hint="make room, or lower ATOLL_TELEMETRY_DISK_BYTES", engine_code=code
         )
-    if code in UNREADABLE:
+    if code in UNREADABLE or (code == MEMORY and _lying(text)):
         return BadRequest(f"the engine cannot read the rows: {shown}", engine_code=code)
     return Overloaded(f"the engine did not take the rows: {shown}", retry_after=5, engine_code=code)
 
@@ -87,6 +91,15 @@ def of_query(text: str) -> AtollError:
 
 def _full(code: int | None, text: str) -> bool:
     return code == NO_SPACE or "No space left on device" in text
+
+
+def _lying(text: str) -> bool:
+    """Whether one piece was larger than all memory that there is: a length in the data that is not true."""
+    found = CHUNK.search(text)
+    if not found:
+        return False
+    piece, piece_unit, most, most_unit = found.groups()
+    return float(piece) * UNITS[piece_unit] > float(most) * UNITS[most_unit]
 
 
 def _read(text: str) -> tuple[int | None, str]:
