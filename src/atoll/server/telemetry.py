@@ -75,7 +75,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Query("http", "Its HTTP status: `503` or `5xx`."),
         Query("min_duration", "Milliseconds that it took at least.", "number"),
         Query("max_duration", "Milliseconds that it took at most.", "number"),
-        Query("attribute", "`key:value` of span or resource, or `key` for any value; repeatable.", repeated=True),
+        Query(
+            "attribute",
+            "`key:value` or `key` of the span; of its resource (`service.…`, `host.…`, or `resource.` in front). Repeatable.",
+            repeated=True,
+        ),
         Query("text", "Words in its name, message, attributes, events, or in a log record of the trace."),
         SINCE,
         UNTIL,

@@ -29,6 +29,13 @@ VALUE_LIMIT = 1024
 """Characters of one attribute condition."""
 SPAN = {"newest": 24 * 3600.0, "slowest": 3600.0}
 """Seconds that a search looks back when it does not say: the slowest are only known when all were seen."""
+EXPLICIT = "resource."
+"""Before a key: it is one of the resource, whatever its name."""
+RESOURCE = (
+    *("service.", "host.", "process.", "telemetry.", "deployment.", "container.", "k8s.", "cloud.", "os.", "faas."),
+    *("device.", "webengine.", "aws.ecs.", "aws.eks.", "heroku."),
+)
+"""How names of resource attributes begin, by OpenTelemetry's conventions; every other key is one of the span."""
 FAILED = "(StatusCode = 2 OR HttpStatus >= 500)"
 """A span that failed: by its own word, or a server's 5xx."""
 _HTTP = re.compile(r"([1-5])xx|([1-5][0-9]{2})")
@@ -122,18 +129,13 @@ def conditions(search: Search) -> tuple[str, dict[str, str | int]]:
         words.append("Duration <= {most:UInt64}")
         values["most"] = search.most
     for number, (key, value) in enumerate(search.attributes):
-        values[f"key{number}"] = key
+        column, name = _place(key)
+        values[f"key{number}"] = name
         if value is None:
-            words.append(
-                f"(mapContains(SpanAttributes, {{key{number}:String}})"
-                f" OR mapContains(ResourceAttributes, {{key{number}:String}}))"
-            )
+            words.append(f"mapContains({column}, {{key{number}:String}})")
         else:
             values[f"value{number}"] = value
-            words.append(
-                f"(SpanAttributes[{{key{number}:String}}] = {{value{number}:String}}"
-                f" OR ResourceAttributes[{{key{number}:String}}] = {{value{number}:String}})"
-            )
+            words.append(f"{column}[{{key{number}:String}}] = {{value{number}:String}}")
     if search.text is not None:
         values["text"] = search.text
         words.append(_TEXT)
@@ -153,6 +155,13 @@ _TEXT = """(
             AND positionCaseInsensitiveUTF8(Body, {text:String}) > 0
             AND TraceId != toFixedString('', 16)))"""
 """In the span itself or in a log record of its trace."""
+
+
+def _place(key: str) -> tuple[str, str]:
+    """The column that an attribute is looked for in, and its name there: one of them, so that its index is used."""
+    if key.startswith(EXPLICIT):
+        return "ResourceAttributes", key.removeprefix(EXPLICIT)
+    return ("ResourceAttributes" if key.startswith(RESOURCE) else "SpanAttributes"), key
 
 
 def _http(said: Parameters) -> tuple[int, int] | None:

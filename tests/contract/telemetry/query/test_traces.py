@@ -75,6 +75,8 @@ async def test_a_list_has_one_row_a_trace_the_newest_first(shop: Stage) -> None:
         ({"attribute": "cold"}, [C]),
         ({"attribute": "cold:no"}, []),
         ({"attribute": "service.name:orders"}, [B, A]),
+        ({"attribute": "resource.service.name:web"}, [B, A]),
+        ({"attribute": "resource.user.id"}, []),
         ({"text": "DECLINED"}, [B]),
         ({"text": "catalog"}, [C]),
         ({"text": "reserving"}, [B]),
