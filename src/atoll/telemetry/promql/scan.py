@@ -34,6 +34,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
+_COLON = re.compile(r"(?P<mark>:)")
+"""Between the brackets of a subquery; elsewhere a colon begins a name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -64,7 +67,9 @@ def scan(query: str) -> list[Token]:
     operators = 0
     at = 0
     while at < len(query):
-        found = _TOKEN.match(query, at)
+        inside = stack[-1].text if stack else ""
+        found = _COLON.match(query, at) if inside == "[" else None
+        found = found or _TOKEN.match(query, at)
         if found is None:
             raise ParseError(_unreadable(query, at), query=query, position=at)
         at = found.end()
@@ -76,7 +81,7 @@ def scan(query: str) -> list[Token]:
         tokens.append(token)
         if kind == "mark":
             _bracket(token, stack, query)
-        elif (kind == "op" and not (stack and stack[-1].text == "{")) or token.text.lower() in WORD_OPERATORS:
+        elif (kind == "op" and inside != "{") or token.text.lower() in WORD_OPERATORS:
             operators += 1
             if operators > OPERATOR_LIMIT:
                 raise ParseError(f"more than {OPERATOR_LIMIT} operators", query=query, position=token.start)

@@ -66,7 +66,10 @@ class Memory:
         return sorted({value for one in found for key, value in one.labels if key == name})
 
     async def metadata(self, family: str, limit: int) -> list[Metadata]:
-        told = [Metadata("up", "gauge", "", "whether it answered"), Metadata("took_seconds", "histogram", "seconds", "")]
+        told = [
+            Metadata("up", "gauge", "", "whether it answered"),
+            Metadata("took_seconds", "histogram", "seconds", ""),
+        ]
         return [one for one in told if family in ("", one.family)][:limit]
 
     async def exemplars(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[ExemplarFound]:

@@ -1,0 +1,112 @@
+"""The same questions over the same samples out of the engine, and the control of the API with Prometheus' own client."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.routing import Router
+
+from atoll.kit.clock import SystemClock
+from atoll.telemetry.engine import Limits
+from atoll.telemetry.metrics.rows import About, NewSeries, Rows
+from atoll.telemetry.metrics.series import NAME, SeriesSamples
+from atoll.telemetry.pool import EnginePool
+from atoll.telemetry.promql.api import make_routes
+from atoll.telemetry.promql.source import Source, Stored
+from tests.contract.telemetry.promql.asking import answered, client
+from tests.contract.telemetry.promql.compare import difference
+from tests.contract.telemetry.promql.record import recorded
+from tests.contract.telemetry.promql.samples import BEGIN, END, all_samples
+from tests.contract.telemetry.promql.test_prometheus_says_the_same import KNOWN
+
+
+async def store(pool: EnginePool, stored: list[SeriesSamples]) -> None:
+    rows = Rows()
+    for number, one in enumerate(stored, 1):
+        labels = dict(one.labels)
+        name = labels.pop(NAME)
+        kind = "histogram" if one.histograms is not None else "gauge"
+        rows.series.append(NewSeries(name, number, labels, About(name, kind, help=f"about {name}"), END))
+        for at, (moment, value) in enumerate(zip(one.timestamps.tolist(), one.values.tolist(), strict=True)):
+            histogram = None if one.histograms is None else one.histograms[at]
+            if histogram is None:
+                rows.sample(name, number, moment, value)
+            else:
+                rows.histogram(name, number, moment, histogram)
+    for insert in rows.inserts():
+        await pool.insert(insert)
+
+
+@pytest.fixture
+async def source(pool: EnginePool) -> Source:
+    await store(pool, all_samples())
+    return Stored(pool, Limits(rows=5_000_000))
+
+
+async def test_the_answers_out_of_the_engine_are_those_of_prometheus(source: Source) -> None:
+    differences = []
+    async with client(source, SystemClock()) as asked:
+        for question, said in recorded()[::9]:
+            found = difference(await answered(asked, question.path, question.form), said)
+            if found and question.query not in KNOWN:
+                differences.append((question, found))
+    assert not differences
+
+
+async def test_labels_series_and_metadata_are_told(source: Source) -> None:
+    async with client(source, SystemClock()) as asked:
+        spans = {"start": str(BEGIN / 1000), "end": str(END / 1000)}
+        names = await answered(asked, "/api/v1/labels", {"match[]": "up", **spans})
+        assert names["data"] == ["__name__", "instance", "job"]
+        values = (await asked.get("/prometheus/api/v1/label/job/values", params=spans)).json()
+        assert values["data"] == ["api", "rpc", "web"]
+        series = await answered(asked, "/api/v1/series", {"match[]": 'up{job="api"}', **spans})
+        assert [one["instance"] for one in series["data"]] == ["api-0:8080", "api-1:8080"]
+        about = (await asked.get("/prometheus/api/v1/metadata", params={"metric": "up"})).json()
+        assert about["data"] == {"up": [{"type": "gauge", "help": "about up", "unit": ""}]}
+
+
+@asynccontextmanager
+async def listening(source: Source) -> AsyncIterator[str]:
+    def ask(_: Request) -> tuple[Source, SystemClock]:
+        return source, SystemClock()
+
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(Router(routes=list(make_routes(ask))), log_level="error", lifespan="off")
+        )
+        task = asyncio.create_task(server.serve(sockets=[bound]))
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}/prometheus"
+        finally:
+            server.should_exit = True
+            await task
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no `promtool` on this machine")
+async def test_promtool_queries_us(source: Source) -> None:
+    at = str(END / 1000)
+    async with listening(source) as url:
+        for arguments, expected in (
+            (("instant", "--time", at, url, "sum(up)"), "{} => 4 @"),
+            (
+                ("range", "--start", str(BEGIN / 1000), "--end", at, "--step", "1m", url, 'up{instance="api-0:8080"}'),
+                "1 @[",
+            ),
+            (("series", "--match", "up", "--start", str(BEGIN / 1000), "--end", at, url), 'job="web"'),
+            (("labels", "--start", str(BEGIN / 1000), "--end", at, url, "job"), "rpc"),
+        ):
+            process = await asyncio.create_subprocess_exec(
+                "promtool", "query", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            )
+            said, _ = await process.communicate()
+            assert process.returncode == 0, said
+            assert expected in said.decode(), arguments
