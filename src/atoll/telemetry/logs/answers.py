@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class LogRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One record. Ids are lower-case hex, empty when there are none."""
 
     time: str
