@@ -32,6 +32,7 @@ from atoll.kit.files import private_folder
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.telemetry.engine import Insert
+from atoll.telemetry.requests.gaps import Rows, read_gaps
 from atoll.telemetry.requests.lines import halves, sort
 
 HELD = 16 << 20
@@ -50,6 +51,8 @@ INTERVAL, LONGEST_INTERVAL = 0.5, 1.0
 """Seconds between two commits: a commit costs some 20 ms whatever is in it. Longer when commits are slow."""
 SHARE = 4
 """A commit is followed by a pause of this many times what it took, up to the longest interval."""
+GAPS_EVERY = 10.0
+"""Seconds between two looks at what is missing."""
 COMPLAINT_EVERY = 60.0
 """Seconds between two log lines about lines that cannot be read."""
 LAST_WAIT = 5.0
@@ -65,10 +68,14 @@ _ALARMING = (" is DOWN", "no server available", "is going DOWN", "lost")
 
 
 class Inserts(Protocol):
-    """What we need of `EnginePool`."""
+    """What committing needs of `EnginePool`."""
 
     async def insert(self, insert: Insert) -> None:
         """See `EnginePool.insert`."""
+
+
+class Pool(Inserts, Rows, Protocol):
+    """What we need of `EnginePool`."""
 
 
 @dataclass
@@ -87,6 +94,8 @@ class Counts:
     """Bytes that are not committed yet."""
     dropped: int = 0
     """Lines that HAProxy had no room for, as it says."""
+    missing: int = 0
+    """Requests without a line, of all that the store remembers, by HAProxy's numbers; GAPS_EVERY old at most."""
     odd: int = 0
     """Lines that cannot be read, or were too many (of HAProxy itself); set aside."""
     lost: int = 0
@@ -203,6 +212,19 @@ class Receiver:
                 await self._flush()
             last = self._clock.now()
             interval = min(LONGEST_INTERVAL, max(INTERVAL, SHARE * (last - began)))
+
+    async def look(self, rows: Rows) -> None:
+        """Find out what is missing, again and again, for ever."""
+        lines = -1
+        while True:
+            if lines != self.counts.committed:
+                lines = self.counts.committed
+                try:
+                    self.counts.missing = (await read_gaps(rows)).lost
+                except AtollError as error:
+                    self._log.debug("what is missing cannot be counted", cause=error)
+                    lines = -1
+            await self._clock.sleep(GAPS_EVERY)
 
     async def finish(self) -> None:
         """Commit what waits; what the engine does not take in LAST_WAIT is lost, and counted."""
@@ -340,7 +362,7 @@ def _remarks_insert(remarks: list[tuple[float, str]]) -> Insert:
 
 
 @asynccontextmanager
-async def receiving(path: Path, pool: Inserts, clock: Clock) -> AsyncIterator[Receiver]:
+async def receiving(path: Path, pool: Pool, clock: Clock) -> AsyncIterator[Receiver]:
     """The request log is read from the unix socket `path` and committed, for the length of the block.
 
     Raises:
@@ -352,6 +374,7 @@ async def receiving(path: Path, pool: Inserts, clock: Clock) -> AsyncIterator[Re
     try:
         async with owned("requests") as tasks:
             tasks.start("commit", receiver.run())
+            tasks.start("gaps", receiver.look(pool))
             yield receiver
             server.close()
             await receiver.hang_up()

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from atoll.errors import AtollError, BadRequest, Overloaded, StorageFull
 from atoll.telemetry.engine import Insert
 from atoll.telemetry.requests import receiver as module
-from atoll.telemetry.requests.receiver import FIRST_WAIT, INTERVAL, LONGEST_INTERVAL, SHARE, Receiver
+from atoll.telemetry.requests.receiver import FIRST_WAIT, GAPS_EVERY, INTERVAL, LONGEST_INTERVAL, SHARE, Receiver
 from atoll.testing.clock import FakeClock, settle
 
 
@@ -175,3 +176,28 @@ async def test_at_the_end_what_the_engine_does_not_take_is_counted(
     receiver.take(line(0) + line(1))
     await receiver.finish()
     assert receiver.counts.lost == 2
+
+
+async def test_what_is_missing_is_looked_at_when_lines_have_come(pool: FakePool, clock: FakeClock) -> None:
+    class Store:
+        asked = 0
+        answer: list[dict[str, Any]] | None = None
+
+        async def rows(self, sql: str) -> list[dict[str, Any]]:
+            self.asked += 1
+            if self.answer is None:
+                raise Overloaded("away", retry_after=1)
+            return self.answer
+
+    store, receiver = Store(), Receiver(pool, clock)
+    task = asyncio.get_running_loop().create_task(receiver.look(store))
+    await clock.advance(2.5 * GAPS_EVERY)
+    assert (store.asked, receiver.counts.missing) == (3, 0)
+    store.answer = [{"lines": 5, "lost": 2}]
+    await clock.advance(3 * GAPS_EVERY)
+    assert (store.asked, receiver.counts.missing) == (4, 2)
+    receiver.counts.committed += 1
+    await clock.advance(GAPS_EVERY)
+    assert store.asked == 5
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
