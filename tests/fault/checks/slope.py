@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 
 Points = Sequence[tuple[float, float]]
 """(seconds, number) of one life of one process, in order."""
-WARM_UP = 60.0
-"""Seconds of each life that are left out: caches fill, the allocator takes what it needs."""
+WARM_UP = 120.0
+"""Seconds of each life that are left out: caches fill, the allocator takes what it needs. Python takes it in arenas of
+1 MiB; the node takes its last one within two minutes of load and faults, and is flat for the eight that follow."""
+SURE = 3.0
+"""Standard errors that make a growth sure. Samples 5 s apart are alike, so the error is told too small."""
 LEAST = 5
 """Points below which a life says nothing."""
 
@@ -23,7 +26,7 @@ class Slope(NamedTuple):
 
     def verdict(self, limit: float) -> str:
         """`flat`, `grows`, or `undecided` when the run was too short to tell; of a growth of `limit` per hour."""
-        if not self.points or (self.per_hour > limit and self.per_hour - 2 * self.error <= limit):
+        if not self.points or (self.per_hour > limit and self.per_hour - SURE * self.error <= limit):
             return "undecided"
         return "grows" if self.per_hour > limit else "flat"
 
