@@ -29,6 +29,7 @@ READS = {
     "map": ("map",),
     "red": ("red",),
     "query": ("query", "up"),
+    "env": ("env", "orders"),
     "routes": ("routes",),
     "routes test": ("routes", "test", "GET", "/api"),
     "health": ("health",),

@@ -47,6 +47,12 @@ def send_to(outbox: "Outbox", ids: Any) -> None:
     _outbox, _ids = outbox, ids
 
 
+def flush() -> None:
+    """Send what waits: the process is about to end."""
+    if _outbox is not None:
+        _outbox.flush()
+
+
 def ids_now() -> tuple[int, int, int] | None:
     """Trace id, span id and flags of what runs here; zeros for none, None when it is no news."""
     found: tuple[int, int, int] | None = _ids()

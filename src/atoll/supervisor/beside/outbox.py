@@ -24,8 +24,8 @@ LIMIT = 8192
 """Spans, and log records, that wait at most; some 10 MB."""
 BATCH = 512
 """Items of one request; as many waiting are sent at once."""
-DELAY = 0.5
-"""Seconds that items are gathered."""
+DELAY = 0.3
+"""Seconds that items are gathered: what a process that is killed takes with it."""
 METRICS_EVERY = 10.0
 """Seconds between two looks at the metrics."""
 TIMEOUT = 2.0
@@ -75,7 +75,10 @@ class Outbox:
         self._wake = threading.Event()
         self._full = threading.Event()
         self._closing = False
-        self._done = threading.Event()
+        self._asked = 0
+        """How often somebody asked to send at once, and how often that was done."""
+        self._served = 0
+        self._done = threading.Condition()
         self._thread: threading.Thread | None = None
         self.dropped = 0
 
@@ -123,6 +126,7 @@ class Outbox:
             if not self._closing:
                 self._full.wait(DELAY)
                 self._full.clear()
+            asked = self._asked
             try:
                 self._send_waiting()
                 if self.collect is not None and (self._closing or time.monotonic() >= due):
@@ -130,7 +134,9 @@ class Outbox:
                     self._send_metrics()
             except Exception as error:
                 note("telemetry of this process is not sent", error)
-        self._done.set()
+            with self._done:
+                self._served = self._asked if self._closing else asked
+                self._done.notify_all()
 
     def _send_waiting(self) -> None:
         for kind, encode in (("spans", _span), ("lines", _line)):
@@ -230,17 +236,23 @@ class Outbox:
         if connection is not None:
             connection.close()
 
+    def flush(self, seconds: float = LAST_WORDS) -> None:
+        """Send what waits, now; returns when that was done, or when time is up."""
+        thread = self._thread
+        if self._pid != os.getpid() or thread is None or not thread.is_alive() or sys.is_finalizing():
+            return
+        with self._done:
+            self._asked += 1
+            asked = self._asked
+            self._full.set()
+            self._wake.set()
+            self._done.wait_for(lambda: self._served >= asked, seconds)
+
     def close(self) -> None:
         """Send what waits, for a second at most; nothing is taken afterwards."""
-        if self._pid != os.getpid() or self._closing:
-            return
-        self._closing = True
-        thread = self._thread
-        if thread is None or not thread.is_alive() or sys.is_finalizing():
-            return
-        self._full.set()
-        self._wake.set()
-        self._done.wait(LAST_WORDS)
+        if self._pid == os.getpid() and not self._closing:
+            self._closing = True
+            self.flush()
 
 
 def _span(one: Any) -> tuple[wire.Scope, bytes]:

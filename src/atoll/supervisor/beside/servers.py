@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from .lines import flush
 from .note import note
 from .serving import Door, Outermost, Serving, serving
 
@@ -23,6 +24,19 @@ def uvicorn(module: ModuleType, door: Doors) -> None:
             self.loaded_app = Outermost(self.loaded_app, found)
 
     config.load = load
+
+
+def uvicorn_server(module: ModuleType, _: Doors) -> None:
+    """A uvicorn that has shut down ends by the signal it was told to: without a word at exit."""
+    server = module.Server
+    original = server.shutdown
+
+    @functools.wraps(original)
+    async def shutdown(self: Any, *arguments: Any, **named: Any) -> None:
+        await original(self, *arguments, **named)
+        flush()
+
+    server.shutdown = shutdown
 
 
 def gunicorn_asgi(module: ModuleType, door: Doors) -> None:

@@ -44,5 +44,6 @@ def _chain():  # type: () -> None
 try:
     _begin()
 except Exception as error:  # whatever it is, the app must run
-    sys.stderr.write("atoll: not instrumented: %s: %s\n" % (type(error).__name__, error))
+    said = "".join(char if " " <= char <= "~" else "?" for char in "%s: %s" % (type(error).__name__, error))
+    sys.stderr.write("atoll: not instrumented: %s\n" % said[:300])
 _chain()

@@ -29,10 +29,13 @@ def begin(library: str) -> None:
     for one in libraries.LIBRARIES:
         if one.word not in off and "*" not in off:
             actions[one.module] = functools.partial(_instrument, one)
+    for module in ("multiprocessing.util", "billiard.util"):
+        actions[module] = _flush_children
     if "django" not in off:
         actions["django.core.handlers.base"] = lambda module: libraries.django(module, sdk)
     doors = {
         "uvicorn.config": "uvicorn",
+        "uvicorn.server": "uvicorn_server",
         "gunicorn.workers.sync": "gunicorn_worker",
         "gunicorn.workers.gthread": "gunicorn_worker",
         "gunicorn.workers.base_async": "gunicorn_worker",
@@ -54,6 +57,11 @@ def _prefer_ours(library: str) -> None:
         import opentelemetry
 
         opentelemetry.__path__ = [own, *(place for place in found if place != own)]
+
+
+def _flush_children(util: ModuleType) -> None:
+    """Children of multiprocessing, and of Celery's twin of it, leave without a word at exit: `os._exit`."""
+    util.register_after_fork(_sdk, lambda _: util.Finalize(None, lines.flush, exitpriority=0))
 
 
 def _instrument(library: libraries.Library, _: ModuleType) -> None:

@@ -1,9 +1,13 @@
 """The OpenTelemetry providers of this process: the SDK's, with tracers that never make a second span of one request.
 
 An app that sets up OpenTelemetry itself wins: from then on everything goes to its provider, ours is silent.
+
+After a fork the SDK's own providers ask for the resource of the new process, with threads, while the child is not yet able
+to run any: it hangs (1.45). Ours only renew their locks; the resource is the outbox's.
 """
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -119,6 +123,9 @@ class Provider(TracerProvider):
 
     _door: OneSpan | None = None
 
+    def _handle_fork(self) -> None:
+        self._tracers_lock = threading.Lock()
+
     def start_request(self, name: str, **given: Any) -> Span:
         """A span that is new, whatever else is being answered."""
         if self._door is None:
@@ -176,10 +183,18 @@ def _set_up_metrics(outbox: Outbox) -> None:
         def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
             """Nothing is open."""
 
+    class Meters(MeterProvider):
+        """The SDK's; see the module."""
+
+        def _handle_fork(self) -> None:
+            self._lock = threading.Lock()
+            self._meter_lock = threading.Lock()
+            MeterProvider._all_metric_readers_lock = threading.Lock()
+
     if metrics._METER_PROVIDER is not None or os.environ.get("OTEL_METRICS_EXPORTER") == "none":
         return
     reader = Now()
-    provider = MeterProvider(metric_readers=[reader], resource=Resource({}), shutdown_on_exit=False)
+    provider = Meters(metric_readers=[reader], resource=Resource({}), shutdown_on_exit=False)
     metrics._METER_PROVIDER = provider
     metrics._PROXY_METER_PROVIDER.on_set_meter_provider(provider)
 
@@ -230,8 +245,15 @@ def _set_up_lines(outbox: Outbox) -> None:
             """Nothing waits here."""
             return True
 
+    class Loggers(LoggerProvider):
+        """The SDK's; see the module."""
+
+        def _handle_fork(self) -> None:
+            self._logger_cache_lock = threading.Lock()
+            self._active_loggers_lock = threading.Lock()
+
     if logs._LOGGER_PROVIDER is not None or os.environ.get("OTEL_LOGS_EXPORTER") == "none":
         return
-    provider = LoggerProvider(resource=Resource({}), shutdown_on_exit=False)
+    provider = Loggers(resource=Resource({}), shutdown_on_exit=False)
     provider.add_log_record_processor(Lines())
     logs._LOGGER_PROVIDER = provider
