@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -48,24 +48,28 @@ class Evaluator:
             EvaluationError, QueryTooLarge, QueryTimeout: see `refusal`.
         """
         deadline = clock.now() + min(question.seconds, SECONDS)
-        bounds = Bounds(self.samples, lambda: clock.now() > deadline)
+        left = asyncio.Event()
+        bounds = Bounds(self.samples, lambda: left.is_set() or clock.now() > deadline)
         expr, grid, lookback = question.expr, question.grid, question.lookback
+        await _in_time(self._turns.acquire, deadline - clock.now(), "in the queue")
         try:
-            async with asyncio.timeout(max(0.0, deadline - clock.now())):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise QueryTimeout("query timed out in the queue", hint="other queries take long: try again") from None
-        try:
-            try:
-                async with asyncio.timeout(max(0.0, deadline - clock.now())):
-                    data = await self._read(source, question)
-            except TimeoutError:
-                raise QueryTimeout("query timed out in query preparation") from None
-            return await asyncio.shield(
-                asyncio.to_thread(lambda: finish(evaluate(expr, grid, data, lookback=lookback, bounds=bounds), grid))
+            data = await _in_time(lambda: self._read(source, question), deadline - clock.now(), "in query preparation")
+            work = asyncio.get_running_loop().run_in_executor(
+                None, lambda: finish(evaluate(expr, grid, data, lookback=lookback, bounds=bounds), grid)
             )
-        finally:
+        except BaseException:
             self._turns.release()
+            raise
+        work.add_done_callback(self._done)
+        try:
+            return await asyncio.shield(work)
+        finally:
+            left.set()  # whoever asked may have gone: the thread ends at its next look, and only then the turn
+
+    def _done(self, work: asyncio.Future[T]) -> None:
+        self._turns.release()
+        if not work.cancelled():
+            work.exception()  # whoever asked may not be there to take it
 
     async def _read(self, source: Source, question: Question) -> dict[ast.Selector, list[SeriesSamples]]:
         data: dict[ast.Selector, list[SeriesSamples]] = {}
@@ -79,3 +83,13 @@ class Evaluator:
                     hint="ask for a shorter time or fewer series",
                 )
         return data
+
+
+async def _in_time(wait: Callable[[], Awaitable[T]], seconds: float, where: str) -> T:
+    try:
+        if seconds <= 0:
+            raise TimeoutError
+        async with asyncio.timeout(seconds):
+            return await wait()
+    except TimeoutError:
+        raise QueryTimeout(f"query timed out {where}", hint="ask for less, or try again when less is asked") from None
