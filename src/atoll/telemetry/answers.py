@@ -32,9 +32,10 @@ WRITE: dict[str, int] = {
     "max_threads": 2,
     "max_insert_threads": 1,
     "max_partitions_per_insert_block": 0,
-    "alter_sync": 1,
+    "alter_sync": 0,
 }
-"""Settings of whatever writes. Old spans may make many partitions at once; macros.PAST_DAYS is the limit."""
+"""Settings of whatever writes. Old spans may make many partitions at once; macros.PAST_DAYS is the limit. A new
+TTL is worked out for old parts in the background: on a full disk, waiting for it would be for ever."""
 
 
 WORD = re.compile(r"\s*(?:--[^\n]*\n\s*)*\(*\s*(\w+)")

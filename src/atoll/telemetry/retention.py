@@ -112,8 +112,8 @@ class Retention:
         Raises:
             AtollError: the engine did not do it.
         """
+        await self._size()  # first: without room nothing else works
         await self._ages()
-        await self._size()
 
     async def _ages(self) -> None:
         made = {row["name"]: row["made"] for row in await self._pool.rows(TTLS)}
