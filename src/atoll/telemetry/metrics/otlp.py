@@ -127,10 +127,10 @@ class Body:
         newest = 0
         for point in data.data_points:
             try:
+                at = self._points.time(point)
                 made = read.shape(point)
                 key = hash((prefix, made, *sorted([pair.SerializeToString() for pair in point.attributes])))
                 entry = self._book.find(key) or self._enter(key, about, resource, point, made, read)
-                at = self._points.time(point)
                 read.take(self._points, entry, key, at, point)
                 newest = max(newest, at)
                 self._accepted += 1

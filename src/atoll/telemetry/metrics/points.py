@@ -88,15 +88,16 @@ class Points:
     def grown(self, entry: Entry, key: int, at: int, start: int, values: Sequence[float], *, rising: int) -> None:
         """Values that have added up since `start`. `rising`: so many of them, from the first, never go down."""
         if entry.overflow:
-            room, before = self._book.sources.swap(key, values, len(values))
+            room, said = self._book.sources.swap(key, values, len(values))
             if not room:
                 raise Refused(Reason.SERIES)
-            anew = before is None or any(values[index] < before[index] for index in range(rising))
-            more = values if anew else [new - old for new, old in zip(values, before, strict=True)]
+            anew = said is None or any(values[index] < said[index] for index in range(rising))
+            more = values if anew else [new - old for new, old in zip(values, said, strict=True)]
             self._add(entry, at, more)
             return
+        before = entry.last
         self._once(entry, at)
-        if entry.start and start > entry.start and entry.last < start // MILLION < at and rising:
+        if entry.start and start > entry.start and before < start // MILLION < at and rising:
             self._book.rows.samples(entry.names, entry.ids, start // MILLION, (0.0,) * len(entry.ids))
         entry.start = max(start, entry.start)
         self._book.rows.samples(entry.names, entry.ids, at, values)

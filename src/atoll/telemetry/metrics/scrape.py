@@ -1,8 +1,8 @@
 """The scraper: asks each target for its metrics at its interval, and marks what has ended.
 
 Promises: as Prometheus, `up`, `scrape_duration_seconds` and `scrape_samples_scraped` for each target; a series that a
-page no longer has, and all of a target that fails or goes away, are marked stale at once. Bounded: targets, bodies,
-samples, time. A page is taken whole or not at all. Requests carry a trace context that says: do not trace this.
+page no longer has, and all of a target that fails or goes away, are marked stale at once (not so when this process
+stops: it will be back in a moment). Bounded: targets, bodies, samples, time. A page is taken whole or not at all. Requests carry a trace context that says: do not trace this.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ TARGETS_LIMIT = 2000
 """Targets at most; more are counted and left out."""
 AT_ONCE = 16
 """Scrapes in progress at most."""
+INLINE = 32 << 10
+"""Bytes of a page up to which it is read on the event loop, in a millisecond; larger ones in a thread."""
 log = Log("scrape")
 
 
@@ -70,7 +72,7 @@ class Scraper:
         self._clock = clock
         self._targets = targets
         self._politeness = Politeness()
-        self._running: dict[Target, asyncio.Task[None]] = {}
+        self._running: dict[Target, tuple[asyncio.Task[None], Scraped]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def run(self, tasks: Tasks) -> None:
@@ -84,26 +86,29 @@ class Scraper:
         chosen = self._politeness.chosen(self._targets(), self._clock.now())
         wanted = set(chosen[:TARGETS_LIMIT])
         self.counts.left_out, self.counts.targets = len(chosen) - len(wanted), len(wanted)
-        for target in [target for target in self._running if target not in wanted or self._running[target].done()]:
-            self._running.pop(target).cancel()
-            self.counts.trouble.pop(target.instance, None)
+        for target, (task, state) in list(self._running.items()):
+            if target not in wanted or task.done():
+                del self._running[target]
+                self.counts.trouble.pop(target.instance, None)
+                task.cancel()
+                if (
+                    state.began
+                ):  # what the cancelled scrape still writes comes before this: there is one thread for both
+                    tasks.start(f"end {target.instance}", self._ended(state))
         for target in chosen[:TARGETS_LIMIT]:
             if target not in self._running:
-                self._running[target] = tasks.start(f"scrape {target.instance}", self._live(target))
+                state = Scraped(target)
+                self._running[target] = (tasks.start(f"scrape {target.instance}", self._live(state)), state)
 
-    async def _live(self, target: Target) -> None:
+    async def _live(self, state: Scraped) -> None:
         """Scrape one target as long as it is there. Only tried: once, and on if it has metrics."""
-        state = Scraped(target)
+        target = state.target
         if self._politeness.known(target):
             await self._clock.sleep(crc32(target.instance.encode()) % 1000 / 1000 * min(target.interval, 5.0))
-        try:
-            due = self._clock.now()
-            while await self.scrape(state):
-                due = Instant(max(due + target.interval, self._clock.now()))
-                await self._clock.sleep(due - self._clock.now())
-        finally:
-            if state.began:
-                await asyncio.shield(self._ended(state))
+        due = self._clock.now()
+        while await self.scrape(state):
+            due = Instant(max(due + target.interval, self._clock.now()))
+            await self._clock.sleep(due - self._clock.now())
 
     async def scrape(self, state: Scraped) -> bool:
         """One scrape; whether there shall be another one."""
@@ -146,7 +151,10 @@ class Scraper:
                 return None, f"status {answer.status}"
             if answer.is_page is False:
                 return None, f"no metrics but {answer.media[:80]!r}"
-            page = await asyncio.to_thread(page_of, answer.text, openmetrics=answer.openmetrics)
+            if len(answer.body) <= INLINE:
+                page = page_of(answer.text, openmetrics=answer.openmetrics)
+            else:
+                page = await asyncio.to_thread(page_of, answer.text, openmetrics=answer.openmetrics)
         except NoAnswer as error:
             return None, str(error)
         except Malformed as error:

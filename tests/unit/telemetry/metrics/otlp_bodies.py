@@ -49,7 +49,7 @@ def body(*metrics: Metric, resource: Mapping[str, Any] | None = None) -> bytes:
     group = ResourceMetrics(
         resource=Resource(attributes=attributes(said)), scope_metrics=[ScopeMetrics(metrics=list(metrics))]
     )
-    return ExportMetricsServiceRequest(resource_metrics=[group]).SerializeToString()
+    return bytes(ExportMetricsServiceRequest(resource_metrics=[group]).SerializeToString())
 
 
 def number(value: float, at: int = NOW, *, start: int = NOW - 60_000, flags: int = 0, **said: Any) -> NumberDataPoint:
