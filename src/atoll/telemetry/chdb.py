@@ -80,14 +80,15 @@ def _library() -> Any:
         sys.modules["pyarrow"] = None  # type: ignore[assignment]
     try:
         import chdb
+
+        if not hasattr(chdb, "engine_version"):
+            raise _missing("chDB has no build for this platform: pip installed its empty placeholder")
         from chdb.session import Session
     except ImportError as error:
         raise _missing(f"chDB cannot be loaded: {error}") from None
     finally:
         if hidden:
             del sys.modules["pyarrow"]
-    if not hasattr(chdb, "engine_version"):
-        raise _missing("chDB has no build for this platform: pip installed its empty placeholder")
     return Session
 
 
