@@ -16,6 +16,7 @@ import platform
 import resource
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -73,19 +74,47 @@ def figure(name: str, value: float, unit: str, note: str = "") -> dict[str, Any]
 
 
 def measured(folder: Path, rows: int, *, ingesting: bool, asking: bool) -> Iterator[dict[str, Any]]:
-    started = time.perf_counter()
-    engine = open_engine(folder / "store", Telemetry())
-    yield figure("open", (time.perf_counter() - started) * 1e3, "ms")
-    yield figure("rss, open and idle", rss(), "MB", "target 320")
-    try:
-        if ingesting:
-            yield from ingest(engine, short=rows < 1_000_000)
-        if asking:
+    if asking:
+        # Parts as large as a day of merging makes them want more memory than a laptop's setting allows at once.
+        engine = open_engine(folder / "store", Telemetry(memory=3 << 30))
+        try:
             yield from fill(engine, rows)
+        finally:
+            engine.close()
+    if ingesting:
+        with tempfile.TemporaryDirectory(prefix=".bench-telemetry-", dir=Path.cwd()) as empty:
+            engine = opened(Path(empty))
+            try:
+                yield from ingest(engine, short=rows < 1_000_000)
+                yield figure("rss, after ingest", rss(), "MB")
+            finally:
+                engine.close()
+    started = time.perf_counter()
+    engine = opened(folder)
+    try:
+        yield figure("open", (time.perf_counter() - started) * 1e3, "ms", f"{rows:,} spans and logs" if asking else "")
+        if asking:
             yield from queries(engine, rows)
         yield figure("rss, at the end", rss(), "MB")
     finally:
         engine.close()
+    yield figure("rss, open and idle", idle_rss(), "MB", "target 320; a process of its own")
+
+
+def opened(folder: Path) -> ChdbEngine:
+    return open_engine(folder / "store", Telemetry())
+
+
+def idle_rss() -> float:
+    """Of a process that only opened an empty store."""
+    program = (
+        "import sys; from pathlib import Path; from atoll.settings import Telemetry; from atoll.telemetry.chdb import open_engine;"
+        "engine = open_engine(Path(sys.argv[1]), Telemetry());"
+        "print(next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmRSS'))); engine.close()"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, check=True)
+    return int(done.stdout) / 1024
 
 
 def ingest(engine: ChdbEngine, *, short: bool) -> Iterator[dict[str, Any]]:
@@ -110,8 +139,6 @@ def ingest(engine: ChdbEngine, *, short: bool) -> Iterator[dict[str, Any]]:
             yield figure(f"ingest, {count} bodies of {BODY} a flush", cpu / items * 1e6, f"µs/{kind}", note)
         found = engine.rows(f"SELECT count() AS n FROM {kind}s")[0]["n"]
         assert found == sent, f"{found} of {sent} {kind}s are in the table"
-    engine.command("TRUNCATE TABLE spans")
-    engine.command("TRUNCATE TABLE logs")
 
 
 def queries(engine: ChdbEngine, rows: int) -> Iterator[dict[str, Any]]:

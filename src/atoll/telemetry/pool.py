@@ -7,9 +7,10 @@ bounded: what finds no place is refused, with a hint when to come again.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from atoll.errors import Overloaded
@@ -40,6 +41,21 @@ class Lane:
     refused: int = 0
     seconds: float = 0.0
     """Time in the engine, of all calls together."""
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def enter(self) -> bool:
+        """Take a place; False, and counted, when there is none."""
+        with self._guard:
+            if self.open >= self.limit:
+                self.refused += 1
+                return False
+            self.open += 1
+            return True
+
+    def leave(self) -> None:
+        """Give the place back; from any thread."""
+        with self._guard:
+            self.open -= 1
 
 
 class EnginePool:
@@ -105,15 +121,13 @@ class EnginePool:
             await asyncio.to_thread(lane.executor.shutdown, wait=True, cancel_futures=True)
 
     async def _run(self, lane: Lane, call: Callable[[], T]) -> T:
-        if lane.open >= lane.limit:
-            lane.refused += 1
+        if not lane.enter():
             raise Overloaded("too many calls wait for the telemetry engine", retry_after=2)
-        lane.open += 1
-        future = asyncio.get_running_loop().run_in_executor(lane.executor, lambda: self._timed(lane, call))
+        running = lane.executor.submit(self._timed, lane, call)
         # A caller that goes away leaves its call running: the place is free only when the thread is.
-        future.add_done_callback(lambda _: setattr(lane, "open", lane.open - 1))
+        running.add_done_callback(lambda _: lane.leave())
         try:
-            answer = await future
+            answer = await asyncio.wrap_future(running)
         except Exception:
             lane.failed += 1
             raise
