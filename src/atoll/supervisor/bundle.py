@@ -1,8 +1,8 @@
 """The folder that is put beside Python services: OpenTelemetry and what instruments with it, out of atoll's own installation.
 
 Built offline from the installed distributions of the extra `telemetry`, named for its content, made in a folder aside and
-moved into place, so that any number of nodes may build at once and none ever sees half of it. Two folders in it:
-`python` (only `sitecustomize.py`; goes into PYTHONPATH) and `lib` (the packages; goes behind the app's own). Nothing in it
+moved into place, so that any number of nodes may build at once and none ever sees half of it. In it:
+`python` (only `sitecustomize.py`; goes into PYTHONPATH), `lib` (the packages; goes behind the app's own) and `node`. Nothing in it
 is compiled for one Python only, but for wrapt's accelerator, which other versions pass by. Refuses: to build without
 the extra's packages.
 """
@@ -31,6 +31,8 @@ INSTRUMENTATION = "opentelemetry-instrumentation-"
 """How the rest begin: whichever are installed."""
 BESIDE = Path(__file__).with_name("beside")
 OURS = "atoll_beside"
+OWN_PLACES = {"sitecustomize.py": "python/sitecustomize.py", "node.cjs": "node/atoll.cjs"}
+"""What of our own goes elsewhere than beside the packages."""
 KEPT_UNUSED = 30 * 86_400.0
 """Seconds after which a bundle that no service was started with is removed."""
 FORMAT = b"1"
@@ -52,6 +54,11 @@ class Bundle:
     def python(self) -> Path:
         """What PYTHONPATH begins with."""
         return self.folder / "python"
+
+    @property
+    def node(self) -> Path:
+        """What Node.js requires."""
+        return self.folder / "node" / "atoll.cjs"
 
     @property
     def lib(self) -> Path:
@@ -108,7 +115,7 @@ def _digest(found: Mapping[str, metadata.Distribution]) -> str:
     content = hashlib.sha256(FORMAT)
     for name, one in found.items():
         content.update(f"{name} {one.version}\n{one.read_text('RECORD') or one.locate_file('')}\n".encode())
-    for file in sorted(BESIDE.glob("*.py")):
+    for file in sorted(_own()):
         content.update(file.name.encode() + b"\0" + file.read_bytes())
     return content.hexdigest()[:20]
 
@@ -123,9 +130,8 @@ def _build(found: Mapping[str, metadata.Distribution], place: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
                 _take_compiled(source, target)
-        for file in BESIDE.glob("*.py"):
-            parts = ("python",) if file.name == "sitecustomize.py" else ("lib", OURS)
-            target = aside.joinpath(*parts, file.name)
+        for file in _own():
+            target = aside / OWN_PLACES.get(file.name, f"lib/{OURS}/{file.name}")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
         try:
@@ -135,6 +141,10 @@ def _build(found: Mapping[str, metadata.Distribution], place: Path) -> None:
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _own() -> Iterator[Path]:
+    yield from (file for file in BESIDE.iterdir() if file.suffix in {".py", ".cjs"})
 
 
 def _files(one: metadata.Distribution) -> Iterator[PurePath]:

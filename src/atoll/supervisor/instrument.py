@@ -18,6 +18,8 @@ from atoll.model.service import CheckKind, Otel, Protocol, Run, Service
 
 NODE_PACKAGE = "@opentelemetry/auto-instrumentations-node"
 NODE_HOOK = f"{NODE_PACKAGE}/register"
+NODE_OTHERS = ("@opentelemetry/", "dd-trace", "newrelic", "elastic-apm")
+"""Words in NODE_OPTIONS of those who instrument already."""
 TOKEN_VARIABLE = "OTEL_EXPORTER_OTLP_HEADERS"  # noqa: S105 - its name
 RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
 WRAPPERS = ("opentelemetry-instrument", "logfire", "ddtrace-run", "newrelic-admin", "elastic-apm-run")
@@ -49,6 +51,8 @@ class Sending:
     """What it lets us in with."""
     python: str = ""
     """Folder for PYTHONPATH (see `bundle`); empty: there is none."""
+    node: str = ""
+    """File for Node.js to require, in services without an OpenTelemetry of their own."""
     python_missing: str = ""
     """Why there is none."""
     environment: str = "dev"
@@ -117,7 +121,7 @@ class _Service:
             return self._done()
         self._add_all(_USUAL)
         self._python(sending, otel)
-        self._node()
+        self._node(sending.node)
         self._java(otel.java_agent or sending.java_agent)
         return self._done()
 
@@ -174,7 +178,7 @@ class _Service:
         self._reasons["PYTHONPATH"] = (
             "holds only a sitecustomize.py, which puts OpenTelemetry behind the app's packages"
         )
-        self._add("ATOLL_OTEL", "on", "tells that sitecustomize.py to begin")
+        self._add("ATOLL_OTEL", "on", "tells what is laid beside the service to begin")
         if self._service.check.kind is CheckKind.HTTP:
             self._add(
                 "ATOLL_OTEL_QUIET", self._service.check.path, "the platform's own check every second is not traced"
@@ -184,12 +188,15 @@ class _Service:
         if otel.disabled:
             self._add("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", ",".join(otel.disabled), "the project file says so")
 
-    def _node(self) -> None:
-        if self._node_hook:
-            theirs = self._given.get("NODE_OPTIONS", "")
-            if NODE_PACKAGE not in theirs:
-                self._variables["NODE_OPTIONS"] = f"{theirs} --require {NODE_HOOK}".strip()
-                self._reasons["NODE_OPTIONS"] = f"the app has {NODE_PACKAGE}"
+    def _node(self, ours: str) -> None:
+        theirs = self._given.get("NODE_OPTIONS", "")
+        if any(name in theirs for name in NODE_OTHERS) or not (self._node_hook or ours):
+            return
+        hook, reason = NODE_HOOK, f"the app has {NODE_PACKAGE}"
+        if not self._node_hook:
+            hook, reason = f'"{ours}"' if " " in ours else ours, "spans of requests and calls, without any package"
+        self._variables["NODE_OPTIONS"] = f"{theirs} --require {hook}".strip()
+        self._reasons["NODE_OPTIONS"] = reason
 
     def _java(self, agent: str) -> None:
         theirs = self._given.get("JAVA_TOOL_OPTIONS", "")

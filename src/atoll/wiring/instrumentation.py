@@ -44,11 +44,11 @@ class Instrumentation:
 
     def _found(self) -> Sending:
         knobs = self._settings.telemetry
-        python = missing = ""
+        python = node = missing = ""
         self._bundle = None
         try:
             self._bundle = bundle.ensure(self._folder, self._clock.wall())
-            python = str(self._bundle.python)
+            python, node = str(self._bundle.python), str(self._bundle.node)
         except bundle.BundleMissing as error:
             missing = error.detail
         host = "127.0.0.1" if knobs.host in {"", "0.0.0.0", "::"} else knobs.host  # noqa: S104 - recognised, not bound
@@ -56,6 +56,7 @@ class Instrumentation:
             endpoint=f"http://[{host}]:{knobs.http_port}" if ":" in host else f"http://{host}:{knobs.http_port}",
             token=ensure_token(self._settings.ingest_token_file),
             python=python,
+            node=node,
             python_missing=missing,
             environment=knobs.environment,
             java_agent=os.path.abspath(knobs.java_agent) if knobs.java_agent else "",  # noqa: PTH100 - it need not exist

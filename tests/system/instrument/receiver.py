@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -79,7 +82,11 @@ class Receiver:
         if self.status != 200:
             return self.status
         self.headers.append(headers)
-        request = MESSAGES[path].FromString(body)
+        message = MESSAGES[path]
+        if headers["content-type"] == "application/json":
+            request = json_format.ParseDict(json.loads(body, object_hook=_ids_as_protobuf_has_them), message())
+        else:
+            request = message.FromString(body)
         if path == "/v1/traces":
             self._spans(request)
         elif path == "/v1/logs":
@@ -121,6 +128,12 @@ class Receiver:
                     trace, span = one.trace_id.hex(), one.span_id.hex()
                     line = Line(body, trace, span, of_scope.scope.name, one.severity_number, attributes, resource)
                     self.lines.append(line)
+
+
+def _ids_as_protobuf_has_them(part: dict[str, Any]) -> dict[str, Any]:
+    """OTLP says hex, Protobuf's JSON base64."""
+    ids = ("traceId", "spanId", "parentSpanId")
+    return {name: b64encode(bytes.fromhex(text)).decode() if name in ids else text for name, text in part.items()}
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def environment(
         check=Check(kind=CheckKind.HTTP, path=quiet),
         run=Run(command=("app",)),
     )
-    sending = Sending(endpoint, token=TOKEN, python=str(bundle.python))
+    sending = Sending(endpoint, token=TOKEN, python=str(bundle.python), node=str(bundle.node))
     return {**given, **instrument(service, InstanceId("app-1"), given, sending).variables}
 
 

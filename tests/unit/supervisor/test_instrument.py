@@ -165,6 +165,16 @@ def test_node_options_are_kept_and_the_hook_is_added_once() -> None:
     assert "NODE_OPTIONS" not in given({"NODE_OPTIONS": hook}, node_hook=True).variables
 
 
+def test_a_node_app_without_the_package_gets_a_small_hook_of_ours() -> None:
+    ours = Sending("http://h:1", python="/p", node="/cache dir/atoll.cjs")
+    assert given(sending=ours).variables["NODE_OPTIONS"] == '--require "/cache dir/atoll.cjs"'
+    theirs = {"NODE_OPTIONS": "--max-old-space-size=100"}
+    assert given(theirs, sending=ours).variables["NODE_OPTIONS"].startswith("--max-old-space-size=100 --require ")
+    assert "@opentelemetry" in given(sending=ours, node_hook=True).variables["NODE_OPTIONS"]
+    for other in ("--require dd-trace/init", "--import @opentelemetry/x"):
+        assert "NODE_OPTIONS" not in given({"NODE_OPTIONS": other}, sending=ours).variables
+
+
 def test_a_java_agent_is_used_when_one_is_configured() -> None:
     agent = Sending("http://h:1", java_agent="/opt/otel.jar")
     assert given(sending=agent).variables["JAVA_TOOL_OPTIONS"] == "-javaagent:/opt/otel.jar"
