@@ -17,8 +17,20 @@ from atoll.errors import AtollError
 from atoll.kit.listeners import Listener, listeners
 from atoll.model.answers import Status
 from atoll.settings import Settings
+from atoll.wiring import telemetry_ports
 from atoll.wiring.mesh import settled
+from atoll.wiring.telemetry_part import missing_packages
 
+PORTS = {
+    "api": "ATOLL_API_PORT",
+    "gateway": "ATOLL_GATEWAY_PORT",
+    "mesh": "ATOLL_GATEWAY_MESH_PORT",
+    "otlp/http": telemetry_ports.VARIABLES["http_port"],
+    "otlp/grpc": telemetry_ports.VARIABLES["grpc_port"],
+}
+"""Our ports, and the settings that choose them."""
+OTLP = frozenset({"otlp/http", "otlp/grpc"})
+"""Ports for which another one is taken when nobody asked for these."""
 _ANYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound
 
 
@@ -34,9 +46,16 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
         "gateway": (host.strip("[]"), int(shown)) if shown.isdigit() else (gateway.host, gateway.port),
         "mesh": ("127.0.0.1", gateway.mesh_port),
     }
+    telemetry = telemetry_ports.settled(settings, (), os.environ).telemetry if node is not None else settings.telemetry
+    if telemetry.enabled and not missing_packages(telemetry):
+        wanted["otlp/http"] = (telemetry.host, telemetry.http_port)
+        wanted["otlp/grpc"] = (telemetry.host, telemetry.grpc_port)
     for name, (host, port) in wanted.items():
         holders = [found for found in present if found.port == port and (found.host == host or found.host in _ANYWHERE)]
-        yield port_finding(name, host, port, holders, ours)
+        found = port_finding(name, host, port, holders, ours)
+        if found.verdict is Verdict.BROKEN and name in OTLP and PORTS[name] not in os.environ and node is None:
+            found = Finding(check="ports", detail=f"{found.detail}; `atoll up` takes a free one")
+        yield found
 
 
 def port_finding(name: str, host: str, port: int, holders: list[Listener], ours: set[int]) -> Finding:
@@ -54,8 +73,7 @@ def port_finding(name: str, host: str, port: int, holders: list[Listener], ours:
         verdict=Verdict.BROKEN,
         detail=f"{where} is taken by " + (f"{who.program} (pid {who.pid})" if known else "another user's process"),
         fix=(f"stop it (kill {who.pid})" if known else f"sudo ss -ltnp 'sport = :{port}' tells whose")
-        + f", or choose another port with ATOLL_{'API' if name == 'api' else 'GATEWAY'}_"
-        + ("MESH_PORT" if name == "mesh" else "PORT"),
+        + f", or choose another port with {PORTS[name]}",
     )
 
 

@@ -40,6 +40,7 @@ from atoll.telemetry.receive.door import Door, origins
 from atoll.telemetry.receive.http import HttpReceiver
 from atoll.telemetry.receive.intake import Intake, Taken
 from atoll.telemetry.requests.receiver import receiving
+from atoll.telemetry.retention import retaining
 from atoll.telemetry.signal import Signal
 
 
@@ -159,6 +160,8 @@ async def _beside(
     )
     parts.counted["logs"] = lambda: status.numbers(collector.counts)
     parts.warned.append(lambda: collector.counts.warning)
+    retention = await stack.enter_async_context(retaining(parts.pool, clock, settings.telemetry, settings.tail))
+    parts.counted["retention"] = lambda: status.numbers(retention)
 
 
 async def _listening(

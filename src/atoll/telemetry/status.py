@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import msgspec
@@ -79,7 +79,7 @@ class Parts:
 def numbers(counts: Any) -> dict[str, float]:
     """The numbers in a dataclass of counts; those of a mapping in it are named `field.key`."""
     found: dict[str, float] = {}
-    for name, value in asdict(counts).items():
+    for name, value in ((each.name, getattr(counts, each.name)) for each in fields(counts)):
         if isinstance(value, int | float):
             found[name] = value
         elif isinstance(value, Mapping):

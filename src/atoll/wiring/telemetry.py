@@ -22,6 +22,7 @@ from atoll.errors import AtollError, PortTaken
 from atoll.identity.token import ensure_token
 from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.files import private_folder
+from atoll.kit.garbage import one_arena, settle
 from atoll.kit.logs import Log
 from atoll.server.listening import listening
 from atoll.server.ports import bind_tcp, bind_unix, taken
@@ -44,6 +45,7 @@ def run(settings: Settings) -> None:
         ProgramMissing: the packages of the extra are not installed.
         AlreadyRunning, PortTaken, TokenUnsafe, StorageIncompatible, StorageFailed: it cannot start.
     """
+    one_arena()
     with contextlib.suppress(OSError):
         os.nice(NICE)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -57,6 +59,7 @@ async def _until_told(settings: Settings) -> None:
         loop.add_signal_handler(number, told.set)
     try:
         async with serving(settings, SystemClock()) as process:
+            settle()
             log.info("telemetry answers", http=process.http_port, grpc=process.grpc_port)
             await told.wait()
     except BaseExceptionGroup as group:

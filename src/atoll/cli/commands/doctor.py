@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from atoll.cli import check, check_running
+from atoll.cli import check, check_running, check_telemetry
 from atoll.cli.api import Api
 from atoll.cli.check import Check, Finding, Verdict
 from atoll.cli.facts import plain
@@ -53,6 +53,7 @@ def findings(invocation: Invocation) -> Iterator[Finding]:
         "clock": lambda: check.check_clock(invocation.clock.wall(), settings.state),
         "ports": lambda: check_running.check_ports(settings),
         "platform": lambda: check_running.check_platform(settings, _api(invocation)),
+        "telemetry": lambda: check_telemetry.check_telemetry(settings, _api(invocation)),
         "processes": lambda: check_running.check_dangling(settings),
     }
     for name, one in checks.items():
