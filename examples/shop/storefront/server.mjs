@@ -12,8 +12,8 @@ const files = {
   '/pictures.js': file('pictures.js', 'text/javascript; charset=utf-8'),
   '/favicon.svg': file('favicon.svg', 'image/svg+xml'),
 };
-// The gateway sends these straight to their services; here for whoever runs the storefront without one.
-const passed = { '/api/catalog': CATALOG_URL, '/api/recommendations': `${RECOMMENDATIONS_URL}/recommendations`, '/api/orders': `${ORDERS_URL}/orders` };
+// The page orders through us; the rest the gateway sends straight to its services, here for whoever runs us without one.
+const passed = { '/checkout': `${ORDERS_URL}/orders`, '/api/catalog': CATALOG_URL, '/api/recommendations': `${RECOMMENDATIONS_URL}/recommendations`, '/api/orders': `${ORDERS_URL}/orders` };
 const SAFE = {
   'content-security-policy': "default-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:",
   'x-content-type-options': 'nosniff',

@@ -96,7 +96,7 @@ async function order() {
   $('order').disabled = true;
   const items = [...basket].map(([product_id, quantity]) => ({ product_id, quantity }));
   const body = JSON.stringify({ customer: $('customer').value.trim() || 'guest', items });
-  const answer = await fetch('api/orders', { method: 'POST', headers: { 'content-type': 'application/json' }, body }).catch(() => null);
+  const answer = await fetch('checkout', { method: 'POST', headers: { 'content-type': 'application/json' }, body }).catch(() => null);
   const made = await answer?.json().catch(() => null);
   if (answer?.status === 201) {
     basket.clear();
