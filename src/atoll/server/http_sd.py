@@ -13,10 +13,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from atoll.errors import InvalidValue
 from atoll.model.address import Endpoint as Address
 from atoll.model.service import ROUTABLE, Instance, Protocol
 from atoll.server.control import Control
 from atoll.server.endpoint import Endpoint, Query
+from atoll.server.exchange import flag
 from atoll.server.unix_http import Broken, asking
 
 EXPOSING = "/prometheus/api/v1/query?query=group+by+(service)+(last_over_time(up%5B10m%5D))"
@@ -46,7 +48,7 @@ class _Answer(msgspec.Struct):
 
 async def list_targets(control: Control, request: Request) -> Response:
     """The whole list."""
-    if request.query_params.get("all") == "true":
+    if flag(request, "all"):
         chosen = None
     else:
         found = await _exposing(control)
@@ -116,7 +118,7 @@ ENDPOINTS = (
         path="/sd/prometheus",
         summary="What Prometheus can scrape, for its `http_sd_configs`: services with metrics, and the control plane.",
         handler=list_targets,
-        answer=None,
+        errors=(InvalidValue,),
         query=(Query("all", "`true`: the instances of every service, with or without metrics.", "boolean"),),
     ),
 )

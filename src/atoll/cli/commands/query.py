@@ -112,11 +112,10 @@ def _lines(show: Show, result: Sequence[dict[str, Any]], grid: tuple[float, floa
     columns, rows = _labels([entry["metric"] for entry, _ in drawn])
     table: list[list[str | Cell]] = []
     for row, (entry, numbers) in zip(rows, drawn, strict=True):
-        known = [number for number in numbers if number is not None and number == number]
-        least, most = (f"{min(known):g}", f"{max(known):g}") if known else ("", "")
-        points = entry.get("values") or []
-        last = points[-1][1] if points else _histogram(entry["histograms"][-1][1])
-        table.append([*row, sparkline(numbers, GRAPH), least, most, last])
+        said = [value for _, value in entry.get("values", ())]
+        known = sorted((value for value in said if _rank(float(value))[0]), key=float) or ["", ""]
+        last = said[-1] if said else _histogram(entry["histograms"][-1][1])
+        table.append([*row, sparkline(numbers, GRAPH), known[0], known[-1], last])
     if table:
         show.table((*columns, "GRAPH", "MIN", "MAX", "LAST"), table)
     else:

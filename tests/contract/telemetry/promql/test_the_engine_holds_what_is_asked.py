@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -71,6 +72,54 @@ async def test_labels_series_and_metadata_are_told(source: Source) -> None:
         assert [one["instance"] for one in series["data"]] == ["api-0:8080", "api-1:8080"]
         about = (await asked.get("/prometheus/api/v1/metadata", params={"metric": "up"})).json()
         assert about["data"] == {"up": [{"type": "gauge", "help": "about up", "unit": ""}]}
+
+
+HOSTILE = (
+    *("' OR 1=1 --", "'; DROP TABLE samples; --", "\\", "{ids:Array(UInt64)}", "%(x)s", "${jndi}", "\x00", "/* */"),
+    *("' UNION SELECT 1", "\x1b[31m", "\n;\nSELECT", "🦀" * 50),
+)
+
+
+async def test_no_text_in_a_matcher_changes_the_statement(source: Source, pool: EnginePool) -> None:
+    async def stored() -> list[dict[str, object]]:
+        return await pool.rows(
+            "SELECT name, create_table_query, total_rows FROM system.tables WHERE database = currentDatabase() ORDER BY name"
+        )
+
+    before = await stored()
+    async with client(source, SystemClock()) as asked:
+        for text in HOSTILE:
+            value = json.dumps(text, ensure_ascii=False)
+            for op, count in (("=", 0), ("!=", 4)):
+                form = {"query": f"up{{job{op}{value}}}", "time": str(END / 1000)}
+                said = await answered(asked, "/api/v1/query", form)
+                assert said["status"] == "success", said
+                assert len(said["data"]["result"]) == count
+            said = await answered(asked, "/api/v1/query", {"query": f"up{{job=~{value}}}", "time": str(END / 1000)})
+            assert said["status"] == "success" or said["errorType"] == "bad_data"
+            for path in ("/api/v1/series", "/api/v1/labels"):
+                said = await answered(asked, path, {"match[]": f"up{{job={value}}}"})
+                assert (said["status"], said["data"]) == ("success", [])
+    assert await stored() == before
+
+
+async def test_a_query_that_asks_for_everything_is_answered_or_refused_in_time(source: Source) -> None:
+    bombs = (
+        '{__name__=~".+"} * on () group_left {__name__=~".+"}',
+        'sum by (a) (rate({__name__=~".+"}[30d]))',
+        'max_over_time(rate({__name__=~".*e.*"}[30d:1s])[30d:1s])',
+        'count_values("v", {__name__=~".+"})',
+        "quantile_over_time(0.5, latency_seconds_bucket[30d])",
+        'label_replace({__name__=~"(.*)(.*)(.*)(.*)e"}, "x", "$1", "le", "(.*)(.*)(.*)(.*)")',
+    )
+    async with client(source, SystemClock()) as asked:
+        for query in bombs:
+            form = {"query": query, "start": "1690000000", "end": "1701000000", "step": "1000", "timeout": "3s"}
+            async with asyncio.timeout(6):
+                said = await answered(asked, "/api/v1/query_range", form)
+            assert said["status"] == "success" or said["errorType"] in ("execution", "timeout"), (query, said)
+        good = await answered(asked, "/api/v1/query", {"query": "sum(up)", "time": str(END / 1000)})
+        assert good["data"]["result"][0]["value"][1] == "4"
 
 
 @asynccontextmanager
