@@ -51,7 +51,7 @@ INTERVAL, LONGEST_INTERVAL = 0.5, 1.0
 """Seconds between two commits: a commit costs some 20 ms whatever is in it. Longer when commits are slow."""
 SHARE = 4
 """A commit is followed by a pause of this many times what it took, up to the longest interval."""
-GAPS_EVERY = 10.0
+GAPS_EVERY = 3.0
 """Seconds between two looks at what is missing."""
 COMPLAINT_EVERY = 60.0
 """Seconds between two log lines about lines that cannot be read."""
@@ -94,6 +94,8 @@ class Counts:
     """Bytes that are not committed yet."""
     dropped: int = 0
     """Lines that HAProxy had no room for, as it says."""
+    recorded: int = 0
+    """Requests with a line, of all that the store remembers; GAPS_EVERY old at most."""
     missing: int = 0
     """Requests without a line, of all that the store remembers, by HAProxy's numbers; GAPS_EVERY old at most."""
     odd: int = 0
@@ -220,7 +222,8 @@ class Receiver:
             if lines != self.counts.committed:
                 lines = self.counts.committed
                 try:
-                    self.counts.missing = (await read_gaps(rows)).lost
+                    gaps = await read_gaps(rows)
+                    self.counts.recorded, self.counts.missing = gaps.lines, gaps.lost
                 except AtollError as error:
                     self._log.debug("what is missing cannot be counted", cause=error)
                     lines = -1

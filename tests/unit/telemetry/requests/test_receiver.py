@@ -195,7 +195,7 @@ async def test_what_is_missing_is_looked_at_when_lines_have_come(pool: FakePool,
     assert (store.asked, receiver.counts.missing) == (3, 0)
     store.answer = [{"lines": 5, "lost": 2}]
     await clock.advance(3 * GAPS_EVERY)
-    assert (store.asked, receiver.counts.missing) == (4, 2)
+    assert (store.asked, receiver.counts.recorded, receiver.counts.missing) == (4, 5, 2)
     receiver.counts.committed += 1
     await clock.advance(GAPS_EVERY)
     assert store.asked == 5
