@@ -12,10 +12,11 @@ import msgspec
 from atoll.errors import InvalidValue
 from atoll.kit.text import scrub
 from atoll.telemetry.logs.answers import LogRecord, Page
+from atoll.telemetry.logs.parse import parse_line
 from atoll.telemetry.logs.record import CUT
-from atoll.telemetry.logs.search import COLUMNS, Search, conditions, next_cursor, page_statement
+from atoll.telemetry.logs.search import COLUMNS, FOREVER, Search, conditions, next_cursor, page_statement
 from atoll.telemetry.logs.stream import NOTE_SCOPE
-from atoll.telemetry.logs.twins import LATER, twins
+from atoll.telemetry.logs.twins import LATER, ORIGINAL, PRINTED, links, twins
 from atoll.telemetry.query.app import Queries
 
 BAD_REGEX = 427
@@ -85,38 +86,99 @@ async def page_of(queries: Queries, search: Search) -> Page:
 
 
 async def once(queries: Queries, search: Search, records: Sequence[LogRecord]) -> list[LogRecord]:
-    """These records (a stretch of the search) without the printed ones that were sent as well."""
-    services = tuple({record.service for record in records if record.source == "stdout"})
-    if not services or (search.sources and "otlp" not in search.sources):
+    """These records (a stretch of the search), each once, with the trace that only one of its two ways knows."""
+    ways = {record.source for record in records if record.source == "stdout" or record.scope == PRINTED}
+    services = tuple({record.service for record in records if record.source == "stdout" or record.scope == PRINTED})
+    if not ways or (search.sources and "otlp" not in search.sources):
         return list(records)
     first, last = min(record.nanos for record in records), max(record.nanos for record in records)
-    where, values = conditions(replace(search, services=services, since=0, until=1 << 63))
+    # Lines that were only printed know no trace: those of one are found by what was sent of them.
+    wide = replace(search, services=services, since=0, until=FOREVER, trace="")
+    where, values = conditions(wide)
     values |= {"from": max(0, first - LATER), "first": first, "last": last, "to": last + LATER, "limit": MARGIN}
+    within = "" if search.trace else _OUTSIDE
     around = await asked(
         queries,
         f"SELECT {COLUMNS} FROM logs WHERE {where} "  # noqa: S608 - our own words
         "AND Timestamp >= fromUnixTimestamp64Nano({from:Int64}) AND Timestamp <= fromUnixTimestamp64Nano({to:Int64}) "
-        "AND (Timestamp < fromUnixTimestamp64Nano({first:Int64}) OR Timestamp > fromUnixTimestamp64Nano({last:Int64})) "
-        "LIMIT {limit:UInt64}",
+        f"{within} LIMIT {{limit:UInt64}}",
         values,
         rows=MARGIN,
     )
-    return merged([*records, *(record_of(row) for row in around)], len(records))
+    return merged([*records, *(record_of(row) for row in around)], len(records), adopt=bool(search.trace))
 
 
-def merged(records: Sequence[LogRecord], shown: int) -> list[LogRecord]:
-    """The first `shown` of these records, without the printed ones that were sent as well."""
-    pairs = twins(records)
+_OUTSIDE = (
+    "AND (Timestamp < fromUnixTimestamp64Nano({first:Int64}) OR Timestamp > fromUnixTimestamp64Nano({last:Int64}))"
+)
+
+
+def merged(records: Sequence[LogRecord], shown: int, *, adopt: bool = False) -> list[LogRecord]:
+    """The first `shown` of these records, each once. `adopt`: in the place of a line that was sent, the captured record
+    that has it, even when that is not among the first.
+    """
+    records = _each(records) if adopt else list(records)
+    pairs, linked = twins(records), links(records)
     told = {sent: printed for printed, sent in pairs.items()}
-    return [
-        joined(record, records[told[index]]) if index in told else record
-        for index, record in enumerate(records[:shown])
-        if index not in pairs
-    ]
+    traced: dict[int, int] = {}
+    for sent, owner in linked.items():
+        traced.setdefault(owner, sent)
+    found: list[LogRecord] = []
+    adopted: set[int] = set()
+    for index, record in enumerate(records[:shown]):
+        captured = linked.get(index)
+        if index in pairs or (captured is not None and (captured < shown or captured in adopted)):
+            continue
+        if captured is not None:
+            adopted.add(captured)
+            if adopt:
+                found.append(with_trace(records[captured], record))
+        elif index in told:
+            found.append(joined(record, records[told[index]]))
+        elif index in traced:
+            found.append(with_trace(record, records[traced[index]]))
+        else:
+            found.append(understood(record))
+    return found
+
+
+def _each(records: Sequence[LogRecord]) -> list[LogRecord]:
+    """Without those of a second look that the first one had too."""
+    seen: set[tuple[int, str, str, str]] = set()
+    found = []
+    for record in records:
+        key = (record.nanos, record.source, record.instance, record.text)
+        if key not in seen:
+            seen.add(key)
+            found.append(record)
+    return found
+
+
+def with_trace(captured: LogRecord, sent: LogRecord) -> LogRecord:
+    """The captured record with the trace that was sent for its line."""
+    if captured.trace:
+        return captured
+    return msgspec.structs.replace(captured, trace=sent.trace, span=sent.span)
+
+
+def understood(record: LogRecord) -> LogRecord:
+    """A record; a line that was only sent says what it would say if it had been captured."""
+    if record.scope != PRINTED or record.source != "otlp":
+        return record
+    told = parse_line(record.text)
+    return msgspec.structs.replace(
+        record,
+        text=told.body,
+        severity=told.severity,
+        level=told.level,
+        scope=told.scope,
+        attributes={**record.attributes, **(told.attributes or {})},
+    )
 
 
 def joined(sent: LogRecord, printed: LogRecord) -> LogRecord:
     """The sent record with what only its printed twin knows: the run, and the stack trace under the message."""
     head, newline, trace = printed.text.partition("\n")
     text = f"{sent.text}\n{trace}" if newline and "\n" not in sent.text and head else sent.text
-    return msgspec.structs.replace(sent, run=printed.run, text=text)
+    attributes = {name: value for name, value in sent.attributes.items() if name != ORIGINAL}
+    return msgspec.structs.replace(sent, run=printed.run, text=text, attributes=attributes)

@@ -14,6 +14,7 @@ from atoll.telemetry.logs.patterns import Miner, Seen, last_deployments
 from atoll.telemetry.logs.reading import asked, iso
 from atoll.telemetry.logs.search import FOREVER, Search, conditions
 from atoll.telemetry.logs.stream import NOTE_SCOPE
+from atoll.telemetry.logs.twins import PRINTED
 from atoll.telemetry.query.app import Queries
 from atoll.telemetry.query.parameters import NANO
 
@@ -26,6 +27,8 @@ RUNS = 10_000
 BUCKETS = 500
 """Of one histogram at most."""
 UNKNOWN = "unknown"
+LEFT_OUT = (NOTE_SCOPE, PRINTED)
+"""Scopes that patterns leave out: notes about instances, and lines that are captured too."""
 _WITHIN = "Timestamp >= fromUnixTimestamp64Nano({from:Int64}) AND Timestamp < fromUnixTimestamp64Nano({to:Int64})"
 
 
@@ -36,7 +39,7 @@ async def patterns_of(queries: Queries, search: Search, *, new: bool) -> Pattern
     """
     deployed = last_deployments(await _runs(queries, search.services))
     where, values = conditions(replace(search, since=0, until=FOREVER))
-    values |= {"from": search.since, "to": min(search.until, FOREVER - 1), "note": NOTE_SCOPE}
+    values |= {"from": search.since, "to": min(search.until, FOREVER - 1), "left": list(LEFT_OUT)}
     rows = await asked(
         queries,
         "SELECT service, sum(n) AS count, min(f) AS first, max(l) AS last, any(b) AS example, max(s) AS severity FROM ("  # noqa: S608 - our own words
@@ -44,7 +47,7 @@ async def patterns_of(queries: Queries, search: Search, *, new: bool) -> Pattern
         f"greatest(countIf(Source = 'otlp' AND {_WITHIN}), countIf(Source != 'otlp' AND {_WITHIN})) AS n, "
         "toUnixTimestamp64Nano(min(Timestamp)) AS f, toUnixTimestamp64Nano(max(Timestamp)) AS l, "
         "substring(any(Body), 1, {example:UInt64}) AS b, max(SeverityNumber) AS s "
-        f"FROM logs WHERE {where} AND ScopeName != {{note:String}} GROUP BY ServiceName, InstanceId, Pattern"
+        f"FROM logs WHERE {where} AND ScopeName NOT IN {{left:Array(String)}} GROUP BY ServiceName, InstanceId, Pattern"
         ") GROUP BY service, Pattern HAVING count > 0 ORDER BY count DESC LIMIT {lines:UInt64}",
         {**values, "example": EXAMPLE, "lines": LINES + 1},
         rows=LINES + 1,
@@ -74,19 +77,19 @@ async def patterns_of(queries: Queries, search: Search, *, new: bool) -> Pattern
 
 
 async def histogram_of(queries: Queries, search: Search, *, buckets: int) -> Histogram:
-    """How many records of each level there were, in steps of whole seconds."""
+    """How many records of each level there were, in steps of whole seconds, counted from 1970."""
     step = max(1, -(-(search.until - search.since) // (buckets * NANO)))
-    search = replace(search, since=search.since // (step * NANO) * step * NANO)
     where, values = conditions(search)
     rows = await asked(
         queries,
         "SELECT bucket, severity, sum(n) AS count FROM ("  # noqa: S608 - our own words
-        "SELECT intDiv(toUnixTimestamp64Nano(Timestamp) - {since:Int64}, {step:Int64}) AS bucket, "
+        "SELECT intDiv(toUnixTimestamp64Nano(Timestamp), {step:Int64}) AS bucket, "
         "intDiv(SeverityNumber + 3, 4) AS severity, "
         "greatest(countIf(Source = 'otlp'), countIf(Source != 'otlp')) AS n "
-        f"FROM logs WHERE {where} GROUP BY bucket, severity, ServiceName, InstanceId, Pattern"
+        f"FROM logs WHERE {where} AND ScopeName != {{printed:String}} "
+        "GROUP BY bucket, severity, ServiceName, InstanceId, Pattern"
         ") GROUP BY bucket, severity ORDER BY bucket, severity",
-        {**values, "step": step * NANO},
+        {**values, "step": step * NANO, "printed": PRINTED},
         rows=BUCKETS * 8,
     )
     counts: dict[int, dict[str, int]] = {}
@@ -95,9 +98,7 @@ async def histogram_of(queries: Queries, search: Search, *, buckets: int) -> His
         counts.setdefault(row["bucket"], {})[level.lower()] = row["count"]
     return Histogram(
         step=float(step),
-        buckets=[
-            Bucket(time=iso(search.since + bucket * step * NANO), counts=levels) for bucket, levels in counts.items()
-        ],
+        buckets=[Bucket(time=iso(bucket * step * NANO), counts=levels) for bucket, levels in counts.items()],
     )
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from atoll.errors import InvalidValue
 from atoll.kit.clock import Clock, Instant
 from atoll.telemetry.logs.answers import LogRecord
-from atoll.telemetry.logs.reading import asked, joined, record_of
+from atoll.telemetry.logs.reading import asked, joined, record_of, understood
 from atoll.telemetry.logs.search import COLUMNS, Search, conditions
-from atoll.telemetry.logs.twins import twins
+from atoll.telemetry.logs.twins import PRINTED, twins
 from atoll.telemetry.query.app import Queries
 
 LOOK = 0.25
@@ -48,6 +48,8 @@ class Follow:
     async def look(self, queries: Queries) -> tuple[list[LogRecord], int]:
         """What is new, in order of time, and how many more there were."""
         where, values = conditions(self.search)
+        if not self.search.trace:  # what was printed is captured too, and sent only for the sake of its trace
+            where, values["printed"] = f"{where} AND ScopeName != {{printed:String}}", PRINTED
         values["arrived"] = self.since - BACK
         known = len(self.seen)
         rows = await asked(
@@ -97,7 +99,7 @@ class Follow:
             if printed >= len(old) and sent >= len(old):
                 records[sent] = joined(records[sent], records[printed])
         hidden = {printed if min(printed, sent) >= len(old) else max(printed, sent) for printed, sent in pairs.items()}
-        return [records[index] for index in range(len(old), len(records)) if index not in hidden]
+        return [understood(records[index]) for index in range(len(old), len(records)) if index not in hidden]
 
 
 class Tails:

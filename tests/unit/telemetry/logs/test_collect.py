@@ -11,7 +11,7 @@ from atoll.errors import AtollError, BadRequest, Overloaded, StorageFull
 from atoll.supervisor.backlog import Backlog, Place
 from atoll.telemetry.engine import Insert
 from atoll.telemetry.logs import places
-from atoll.telemetry.logs.collect import Collector, collecting
+from atoll.telemetry.logs.collect import Collector
 from atoll.telemetry.logs.rows import COLUMNS
 from atoll.telemetry.logs.source import Open
 from atoll.testing import FakeClock
@@ -96,14 +96,14 @@ async def test_places_are_kept_after_the_commit_and_never_before(stage: Stage) -
 async def test_an_engine_that_is_full_or_away_is_asked_again_and_nothing_is_lost(stage: Stage) -> None:
     stage.prints("a")
     stage.pool.failures = [Overloaded("busy"), StorageFull("full"), Overloaded("busy")]
-    async with collecting(stage.sources, stage.pool, stage.clock, stage.path) as collector:
-        await until(stage, lambda: stage.pool.bodies == ["a"])
-        assert collector.counts.waits == 3
-        stage.prints("b")
-        await until(stage, lambda: stage.pool.bodies == ["a", "b"])
-        ticking = stage.clock.advance(10.0)
-        collector.stop()
-        await ticking
+    collector = stage.collector()
+    running = asyncio.ensure_future(collector.run())
+    await until(stage, lambda: stage.pool.bodies == ["a"])
+    assert collector.counts.waits == 3
+    stage.prints("b")
+    await until(stage, lambda: stage.pool.bodies == ["a", "b"])
+    collector.stop()
+    await until(stage, running.done)
 
 
 async def test_a_stop_while_the_engine_takes_nothing_leaves_the_lines_in_their_files(stage: Stage) -> None:

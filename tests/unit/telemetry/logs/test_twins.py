@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from atoll.telemetry.logs.answers import LogRecord
 from atoll.telemetry.logs.reading import iso, merged
-from atoll.telemetry.logs.twins import twins
+from atoll.telemetry.logs.twins import ORIGINAL, PRINTED, twins
 
 SECOND = 1_000_000_000
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -77,3 +78,35 @@ def test_the_stack_trace_that_was_printed_is_shown_with_the_record_that_was_sent
 
 def test_only_the_stretch_that_was_asked_for_is_shown() -> None:
     assert len(merged([printed(0, "at the edge"), sent(-0.1, "at the edge")], 1)) == 0
+
+
+def line(at: float, text: str, *, trace: str = TRACE) -> LogRecord:
+    return msgspec.structs.replace(sent(at, text, trace=trace), scope=PRINTED)
+
+
+def test_a_line_that_was_printed_learns_its_trace_from_what_was_sent_of_it() -> None:
+    records = [line(0, '{"msg":"as json"}'), printed(0.01, "as json"), line(1, "plain"), printed(1.01, "plain")]
+    assert [(one.source, one.text, one.trace) for one in merged(records, 4)] == [
+        ("stdout", "as json", TRACE),
+        ("stdout", "plain", TRACE),
+    ]
+
+
+def test_the_lines_of_a_stack_trace_that_were_sent_are_not_shown_beside_it() -> None:
+    trace = "Traceback (most recent call last):\n  File x\nKeyError: 1"
+    records = [printed(0, trace), *(line(0, text) for text in trace.split("\n"))]
+    (one,) = merged(records, len(records))
+    assert (one.text, one.trace) == (trace, TRACE)
+    (one,) = merged([*records[1:], records[0]], 3, adopt=True)
+    assert (one.text, one.trace) == (trace, TRACE), "in a search for the trace it stands for its lines"
+
+
+def test_a_line_that_nobody_captured_is_shown_as_if_it_had_been() -> None:
+    (one,) = merged([line(0, "WARNING:app:afar")], 1)
+    assert (one.text, one.level, one.scope, one.trace) == ("afar", "WARNING", "app", TRACE)
+
+
+def test_a_record_is_known_by_what_its_handler_printed() -> None:
+    record = msgspec.structs.replace(sent(0, "x"), attributes={ORIGINAL: "12:00:00 >> x <<", "a": "b"})
+    (one,) = merged([record, printed(0, ">> x <<")], 2)
+    assert (one.source, one.attributes) == ("otlp", {"a": "b"})
