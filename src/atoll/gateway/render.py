@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from atoll.gateway import budget
 from atoll.gateway.backend import CHECK_RULES, REQUEST_RULES, backend_section, milliseconds, slot_section
 from atoll.gateway.config import CHECKS, NOBODY, ROUTES, SERVICES, Backend, Entries, Files, GatewayConfig, Kind, Traits
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
@@ -73,6 +74,7 @@ def render(
         mesh_frontend(config, settings, logged=logged),
         tcp_frontends(config, logged=logged),
         section("backend", NOBODY, "from", "base") + "\n",
+        budget.budget_section(),
         *_sections((*config.backends, *config.idle), memo),
         *_slots(config.slots, memo),
     ]
@@ -171,7 +173,7 @@ def _timeouts(settings: Gateway) -> Iterable[str]:
 def _kind_defaults(kind: Kind) -> str:
     if kind is Kind.TCP:
         return section("defaults", kind.value, "from", "bytes") + "\n"
-    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{REQUEST_RULES}"
+    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{budget.REQUEST_RULES}{REQUEST_RULES}{budget.ANSWER_RULES}"
 
 
 def _peers(files: Files) -> str:

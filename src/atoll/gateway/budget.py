@@ -1,0 +1,50 @@
+"""The retry budget: how many requests may be sent again, of all requests to a service. HAProxy keeps it by itself.
+
+When an instance dies, retries hide it. When all fail, retries make it worse: every request comes three times, and at
+each hop three times that. So at most a tenth of a service's requests of the last ten seconds is sent again (features:
+Linkerd's budget is a fifth; F7 asks for a tenth), and always a few, for services with few requests.
+
+HAProxy 2.8 has no number for a request's retries but `%rc` of the log, which a response rule may read. While nobody
+retried anything, for ten seconds, all this costs a request two looks at variables. Attempts whose connection failed
+are not counted against the service: they never reached it.
+"""
+
+from __future__ import annotations
+
+from atoll.gateway.quote import line, section
+
+TABLE = "edge:retries"
+WINDOW = 10
+"""Seconds."""
+SHARE = 10
+"""One in so many requests."""
+FLOOR = 20
+"""Retries in the window that are always allowed."""
+KEYS = 10_000
+"""Services at most; each has an entry only while something is retried: the first number counts retries, the second
+requests."""
+
+_TIMES = "var(txn.tries),ltrim(+),add(0)"
+
+REQUEST_RULES = f"""\
+  acl retried date(),sub(proc.retried) -m int lt {WINDOW}
+  http-request track-sc2 be_name table {TABLE} if retried
+  http-request sc-inc-gpc(1,2) if retried
+  http-request set-var(txn.budget) sc_gpc_rate(1,2),div({SHARE}),add({FLOOR}) if retried
+  http-request disable-l7-retry if retried {{ sc_gpc_rate(0,2),sub(txn.budget) -m int ge 0 }}
+"""
+"""Before a request is sent; a service whose budget is spent gets it once."""
+
+ANSWER_RULES = f"""\
+  http-after-response set-var-fmt(txn.tries) %rc
+  acl once var(txn.tries) -m str 0
+  http-after-response set-var(proc.retried) date() if !once
+  http-after-response sc-add-gpc(0,2) {_TIMES} if !once
+"""
+"""What the request took is counted, whatever became of it."""
+
+
+def budget_section() -> str:
+    """The table of what was retried."""
+    table = line("stick-table", "type", "string", "len", "64", "size", str(KEYS), "expire", "1m", "store")
+    return f"{section('backend', TABLE)}\n{table} gpc(2),gpc_rate(2,{WINDOW}s)\n"
