@@ -132,7 +132,9 @@ class Drawing:
             return f"{indent}{self._glyphs.missing} span {scrub(span.id, limit=16)} was not received"
         mark = f"{self._glyphs.error} " if span.error else ""
         status = f" {span.http_status}" if span.http_status else ""
-        return f"{indent}{mark}{scrub(span.service, limit=64)} {scrub(span.name, limit=200)}{status}"
+        by = span.attributes.get("atoll.instance") if span.source != "otlp" else None
+        answered = f" by {scrub(by, limit=64)}" if by else ""
+        return f"{indent}{mark}{scrub(span.service, limit=64)} {scrub(span.name, limit=200)}{status}{answered}"
 
     def _drawn(self, span: SpanView) -> str:
         whole = self._trace.duration_ms or 1.0

@@ -35,8 +35,8 @@ _USUAL = {
     "OTEL_LOGS_EXPORTER": ("otlp", "log records are sent"),
     "OTEL_PROPAGATORS": ("tracecontext,baggage", "the gateway speaks W3C trace context"),
     "OTEL_SEMCONV_STABILITY_OPT_IN": ("http,database", "today's attribute names"),
-    "OTEL_BSP_SCHEDULE_DELAY": ("1000", "ms; spans are seen within a second or two"),
-    "OTEL_BLRP_SCHEDULE_DELAY": ("1000", "ms; log records as well"),
+    "OTEL_BSP_SCHEDULE_DELAY": ("200", "ms; spans are seen within a second"),
+    "OTEL_BLRP_SCHEDULE_DELAY": ("200", "ms; log records as well"),
     "OTEL_METRIC_EXPORT_INTERVAL": ("10000", "ms"),
 }
 

@@ -80,7 +80,7 @@ def figure_cells(figures: Figures) -> list[str | Cell]:
     share = figures.error_share
     errors = f"{100 * share:.2g}%" if 0 < share < 0.995 else f"{100 * share:.0f}%"
     return [
-        f"{figures.rps:>8.2f}" if figures.rps < 1000 else f"{figures.rps:>8.0f}",
+        f"{figures.rps:>8.3g}" if figures.rps < 100 else f"{figures.rps:>8.0f}",
         Cell(f"{errors:>6}", "red" if share >= BAD else ""),
         *(f"{took(one):>9}" for one in (figures.p50_ms, figures.p95_ms, figures.p99_ms)),
         f"{figures.requests:>8}",

@@ -29,24 +29,37 @@ _GATEWAY = _SUMS.join(("SELECT 'gateway' AS service, ", " AND Edge = 'gateway' G
 
 _COUNTED = """count() AS requests, countIf(failed) AS errors, sum(least(took, 9007199254740992)) / 1000 AS microseconds,
     quantilesTDigest(0.5, 0.95, 0.99)(took) AS durations"""
+_PROXY = "ServiceName IN ('gateway', 'mesh') AND Source != 'otlp'"
+"""Spans of HAProxy; by ServiceName the table is in order."""
 _TRACED = f"""
-WITH seen AS (
-    SELECT cityHash64(TraceId, SpanId) AS id, cityHash64(TraceId, ParentSpanId) AS parent, ServiceName, SpanKind, Source
-    FROM all_spans WHERE {WINDOW})
+WITH
+    proxied AS (
+        SELECT cityHash64(TraceId, SpanId) AS id, cityHash64(TraceId, ParentSpanId) AS parent, toString(Source) AS source,
+            SpanAttributes['atoll.upstream'] AS upstream, Duration AS took, {FAILED} AS failed
+        FROM all_spans WHERE {WINDOW} AND {_PROXY}),
+    sent AS (
+        SELECT cityHash64(TraceId, SpanId) AS id, toString(ServiceName) AS service, SpanKind AS kind
+        FROM all_spans WHERE {WINDOW} AND Source = 'otlp')
 SELECT caller, callee, {_COUNTED}
 FROM (
-    SELECT multiIf(above.Source = 'otlp', above.ServiceName, beyond.ServiceName != '', beyond.ServiceName,
-            above.Source = 'gateway', 'gateway', '') AS caller,
-        entered.ServiceName AS callee, entered.took AS took, entered.failed AS failed
+    SELECT multiIf(above.service != '', above.service, beyond.upstream != '', beyond.upstream,
+            entered.source = 'gateway', 'gateway', '') AS caller,
+        entered.upstream AS callee, entered.took AS took, entered.failed AS failed
+    FROM proxied AS entered
+    LEFT ANY JOIN sent AS above ON above.id = entered.parent
+    LEFT ANY JOIN proxied AS beyond ON beyond.id = entered.parent
+    UNION ALL
+    SELECT above.service AS caller, entered.service AS callee, entered.took AS took, entered.failed AS failed
     FROM (
-        SELECT cityHash64(TraceId, ParentSpanId) AS parent, ServiceName, Duration AS took, {FAILED} AS failed
+        SELECT cityHash64(TraceId, ParentSpanId) AS parent, toString(ServiceName) AS service, Duration AS took,
+            {FAILED} AS failed
         FROM all_spans WHERE {WINDOW} AND {ENTRY} AND ParentSpanId != toFixedString('', 8)) AS entered
-    INNER ANY JOIN seen AS above ON above.id = entered.parent
-    LEFT ANY JOIN (SELECT id, ServiceName FROM seen WHERE Source = 'otlp') AS beyond
-        ON beyond.id = if(above.Source = 'otlp', 0, above.parent)
-    WHERE NOT (above.Source = 'otlp' AND above.ServiceName = entered.ServiceName AND above.SpanKind NOT IN (3, 4)))
-WHERE caller != ''
+    INNER ANY JOIN sent AS above ON above.id = entered.parent
+    WHERE above.service != entered.service OR above.kind IN (3, 4))
+WHERE caller != '' AND callee != ''
 GROUP BY caller, callee LIMIT {EDGES}"""  # noqa: S608 - constants
+"""A span of gateway or mesh is a call of its upstream by who made the span above it; when that is one of HAProxy's too,
+its upstream sends no spans but passes the trace on. Between two services without a proxy, their own spans tell."""
 _PEERS = f"""
 SELECT ServiceName AS caller, peer.1 AS callee, peer.2 AS kind, {_COUNTED}
 FROM (

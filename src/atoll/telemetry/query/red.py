@@ -29,7 +29,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "service": ("Service", "ServiceName"),
     "route": ("if(Route != '', Route, Service)", "if(Route != '', Route, SpanName)"),
     "instance": ("Instance", "InstanceId"),
-    "edge": ("if(Edge = 'gateway', 'gateway', Caller)", "''"),
+    "edge": ("multiIf(Edge = 'gateway', 'gateway', Caller = '', 'unknown', toString(Caller))", "'unknown'"),
 }
 """What is told apart beside the service: in the roll-up, and in spans (which alone do not know who called)."""
 FILTERS = {

@@ -48,7 +48,8 @@ SELECT
     max(toUnixTimestamp64Nano(Timestamp) + least(Duration, 9007199254740992)) AS end,
     argMin((SpanName, ServiceName, HttpStatus, Duration, ParentSpanId = toFixedString('', 8)),
         (ParentSpanId != toFixedString('', 8), Timestamp)) AS root,
-    groupUniqArray(100)(ServiceName) AS services,
+    arrayConcat(groupUniqArrayIf(100)(toString(ServiceName), Source != 'mesh'),
+        groupUniqArrayIf(100)(SpanAttributes['atoll.upstream'], Source != 'otlp')) AS services,
     uniqExact(SpanId, Source) AS spans,
     uniqExactIf((SpanId, Source), {FAILED}) AS errors
 FROM all_spans WHERE {WINDOW} AND TraceId IN {IDS}
@@ -141,7 +142,7 @@ def _row(row: dict[str, Any]) -> TraceRow:
         root=name,
         service=service,
         http_status=int(status),
-        services=tuple(sorted(row["services"], key=lambda one: (one != service, one))),
+        services=tuple(sorted({*row["services"]} - {""}, key=lambda one: (one != service, one))),
         spans=int(row["spans"]),
         errors=int(row["errors"]),
     )

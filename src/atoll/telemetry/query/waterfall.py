@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from atoll.model.trace import EventView, LinkView, SpanView, TraceLog, TraceView
 from atoll.telemetry.query.critical import critical_path, self_times
 from atoll.telemetry.query.skew import MARK, shifts
-from atoll.telemetry.query.span import KINDS, Span
+from atoll.telemetry.query.span import KINDS, PROXIES, Span
 from atoll.telemetry.query.tree import Tree, make_tree
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,7 +58,7 @@ def lay_out(
         duration_ms=ms(end - zero),
         root=first.name,
         service=first.service,
-        services=tuple(dict.fromkeys(tree.spans[index].service for index, _ in tree.walk())),
+        services=tuple(dict.fromkeys(name for index, _ in tree.walk() for name in _services(tree.spans[index]))),
         span_count=max(count, len(spans)) - tree.doubles,
         cut=max(0, count - len(spans)),
         errors=sum(span.error for span in tree.spans),
@@ -68,6 +68,14 @@ def lay_out(
         logs=tuple(_logs(records, tree, moved, zero)),
         logs_cut=more_records,
     )
+
+
+def _services(span: Span) -> tuple[str, ...]:
+    """Whose work a span is; one of the mesh tells of whom it called, who may send no spans."""
+    if span.source not in PROXIES:
+        return (span.service,)
+    called = tuple(filter(None, (span.attributes.get("atoll.upstream"),)))
+    return called if span.source == "mesh" else (span.service, *called)
 
 
 def _main(tree: Tree, starts: Sequence[int]) -> int:

@@ -85,7 +85,7 @@ async def test_the_map_passes_through_gateway_and_mesh(order: Stage) -> None:
     answer = await order.ask("map")
     assert edges(answer) == {
         ("gateway", "web"): ("spans", 1, 0),
-        ("web", "orders"): ("spans", 1, 1),
+        ("web", "orders"): ("spans", 1, 0),
         ("orders", "payments"): ("spans", 1, 0),
         ("orders", "postgresql"): ("spans", 1, 0),
         ("orders", "mailer"): ("spans", 1, 0),
@@ -100,6 +100,26 @@ async def test_the_map_passes_through_gateway_and_mesh(order: Stage) -> None:
     }
     (edge,) = [one for one in answer["edges"] if one["callee"] == "payments"]
     assert edge["figures"]["p50_ms"] == pytest.approx(48)
+
+
+async def test_a_service_that_sends_no_spans_but_passes_the_trace_on_is_a_caller_and_is_called(stage: Stage) -> None:
+    trace = trace_id(8)
+    await proxied(stage, trace, "gw", "browser", -10_000, source="gateway", upstream="storefront")
+    await proxied(stage, trace, "mesh", "gw", -9_999, source="mesh", upstream="orders")
+    stage.span(trace, "orders", -9_998, -9_990, service="orders", parent="mesh")
+    stage.span(trace, "call", -9_997, -9_996, service="orders", parent="orders", kind=CLIENT)
+    await proxied(stage, trace, "mesh2", "call", -9_997, source="mesh", upstream="legacy")
+    await stage.commit()
+    answer = await stage.ask("map")
+    assert edges(answer) == {
+        ("gateway", "storefront"): ("spans", 1, 0),
+        ("storefront", "orders"): ("spans", 1, 0),
+        ("orders", "legacy"): ("spans", 1, 0),
+    }
+    (row,) = (await stage.ask("traces"))["traces"]
+    assert row["services"] == ["gateway", "legacy", "orders", "storefront"]
+    whole = await stage.ask(f"traces/{trace}")
+    assert whole["services"] == ["gateway", "storefront", "orders", "legacy"]
 
 
 async def test_where_the_request_log_knows_an_edge_its_count_stands(order: Stage) -> None:
