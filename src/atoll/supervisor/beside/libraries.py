@@ -66,10 +66,10 @@ def switched_off() -> frozenset[str]:
 
 
 def instrument(library: Library) -> None:
-    """Use its instrumentation; a version that it is not made for is left alone."""
+    """Use its instrumentation. Raises what says so when it is not made for the version that the app has."""
     module = import_module(CONTRIB + library.package)
     for name in library.classes:
-        getattr(module, name)().instrument(**library.options)
+        getattr(module, name)().instrument(raise_exception_on_conflict=True, **library.options)
 
 
 def django(module: ModuleType, ready: Callable[[], bool]) -> None:
