@@ -1,8 +1,8 @@
 """What waits to be committed: bodies of one signal are gathered and inserted together, and each sender hears how it went.
 
-When to flush is decided purely (`Pace`): an insert costs about 100 ms of CPU whatever is in it, so with steady traffic
-there is one in `interval` seconds; after quiet the first few go at once, so that what a person just did is seen at
-once. A body that the engine does not take fails its batch: the batch is halved until the bad one stands alone, and only
+When to flush is decided purely (`Pace`): an insert costs 50 to 100 ms of CPU whatever is in it, so with steady traffic
+there are at most two in `longest` seconds, and fewer when they take long; after quiet the first few go at once, so that
+what a person just did is seen at once. A body that the engine does not take fails its batch: the batch is halved until the bad one stands alone, and only
 its sender is told. Bytes are bounded by whoever adds (`limits.Room`): they are held until `add` returns.
 """
 
@@ -23,7 +23,9 @@ from atoll.telemetry.signal import Signal
 GATHER = 0.05
 """Seconds that the first body waits for others that are on their way."""
 BURST = 3
-"""Inserts that may follow each other faster than `interval`, after as many intervals of quiet."""
+"""Inserts that may follow each other at once, after as many pauses of quiet."""
+SHARE = 4
+"""An insert is followed by a pause of this many times what it took, within half of `longest` and `longest`."""
 FLUSH_BYTES = 8 << 20
 """Bytes that are inserted at once, however young they are; the engine needs ten times as much for a moment."""
 FLUSH_BODIES = 2048
@@ -35,10 +37,11 @@ Write = Callable[[Signal, Sequence[bytes]], Awaitable[None]]
 
 
 class Pace:
-    """When to flush. Pure: time is an argument. `interval`: seconds from insert to insert under steady traffic."""
+    """When to flush. Pure: time is an argument. `longest`: seconds from insert to insert under steady traffic, at most."""
 
-    def __init__(self, interval: float, now: Instant) -> None:
-        self._interval = interval
+    def __init__(self, longest: float, now: Instant) -> None:
+        self._longest = longest
+        self._interval = longest / 2
         self._credit = float(BURST)
         self._at = now
 
@@ -55,6 +58,10 @@ class Pace:
         """An insert begins."""
         self._earn(now)
         self._credit = max(0.0, self._credit - 1.0)
+
+    def took(self, seconds: float) -> None:
+        """An insert has ended."""
+        self._interval = min(self._longest, max(self._longest / 2, SHARE * seconds))
 
     def _earn(self, now: Instant) -> None:
         self._credit = min(float(BURST), self._credit + (now - self._at) / max(self._interval, 1e-9))
@@ -101,16 +108,16 @@ class Queue:
 
 
 class Buffer:
-    """See the module. `interval`: seconds, as `Pace` has it."""
+    """See the module. `longest`: seconds, as `Pace` has it."""
 
     def __init__(
-        self, write: Write, clock: Clock, *, interval: float, signals: Collection[Signal] = (Signal.TRACES, Signal.LOGS)
+        self, write: Write, clock: Clock, *, longest: float, signals: Collection[Signal] = (Signal.TRACES, Signal.LOGS)
     ) -> None:
         self.counts = Flushes()
         self._write = write
         self._clock = clock
         self._ending = False
-        self._queues = {signal: Queue(Pace(interval, clock.now())) for signal in signals}
+        self._queues = {signal: Queue(Pace(longest, clock.now())) for signal in signals}
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -162,8 +169,10 @@ class Buffer:
             if wait > 0 and not self._ending:
                 await self._clock.sleep(min(wait, STEP))
                 continue
-            queue.pace.flushed(self._clock.now())
+            began = self._clock.now()
+            queue.pace.flushed(began)
             await self._commit(signal, self._batch(queue))
+            queue.pace.took(self._clock.now() - began)
 
     def _batch(self, queue: Queue) -> list[Waiting]:
         """What is inserted next; bodies whose sender gave up are left out."""

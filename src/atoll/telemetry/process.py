@@ -108,7 +108,7 @@ async def running(settings: Settings, clock: Clock, outside: Outside) -> AsyncIt
         stack.push_async_callback(pool.close)
         await stack.enter_async_context(watchdog.watching())
         room = Room(knobs.buffer_bytes, retry_after=max(1.0, knobs.flush))
-        buffer = Buffer(functools.partial(write, pool), clock, interval=knobs.flush)
+        buffer = Buffer(functools.partial(write, pool), clock, longest=knobs.flush)
         await stack.enter_async_context(buffer.flushing())
         metrics = await stack.enter_async_context(taking(pool, clock, knobs))
         sink = MetricsDoor(Sink(metrics, days=knobs.metrics_days))

@@ -90,7 +90,7 @@ def failure(told: Refusal, form: Form) -> bytes:
 
 
 def _written(message: Message, form: Form) -> bytes:
-    if form is Form.JSON:
-        return json_format.MessageToJson(message, indent=None).encode()
-    written: bytes = message.SerializeToString()
+    written: bytes = (
+        json_format.MessageToJson(message, indent=None).encode() if form is Form.JSON else message.SerializeToString()
+    )
     return written

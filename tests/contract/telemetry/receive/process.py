@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from atoll.settings import load
+
 PROTOBUF = "application/x-protobuf"
 ATOLL = [sys.executable, "-m", "atoll.cli.main"]
 
@@ -98,7 +100,7 @@ class Telemetry:
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(15)
         with contextlib.closing(connection):
-            connection.sock.connect(str(self.state / "run" / "telemetry.sock"))
+            connection.sock.connect(str(load(self.state, {}).telemetry_socket))
             connection.request("GET", path)
             answer = connection.getresponse()
             body = answer.read()
@@ -130,8 +132,8 @@ def telemetry(folder: Path, environ: Mapping[str, str] | None = None) -> Iterato
     state = folder / "state"
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     one = Telemetry(state, **(environ or {}))
-    one.start()
     try:
+        one.start()
         yield one
     finally:
         if one.process is not None and one.process.poll() is None:

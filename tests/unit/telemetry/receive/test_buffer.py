@@ -59,7 +59,7 @@ class World:
 @asynccontextmanager
 async def world() -> AsyncIterator[World]:
     clock, table = FakeClock(), Table()
-    buffer = Buffer(table.write, clock, interval=1.0)
+    buffer = Buffer(table.write, clock, longest=2.0)
     async with buffer.flushing():
         yield World(buffer, table, clock)
 
@@ -90,7 +90,7 @@ async def test_after_quiet_a_body_goes_at_once_with_those_that_come_with_it() ->
         assert at.table.inserts == [(Signal.TRACES, (b"a", b"b"))]
 
 
-async def test_steady_traffic_is_committed_once_an_interval() -> None:
+async def test_steady_traffic_is_committed_twice_in_the_longest_pause() -> None:
     async with world() as at:
         await at.spend_burst()
         sent = []
@@ -225,8 +225,18 @@ async def test_at_the_end_all_that_waits_is_committed_and_nothing_more_is_taken(
 )
 def test_the_pace(spent: int, since: float, age: float, size: int, bodies: int, wait: float) -> None:
     start = Instant(100.0)
-    pace = Pace(1.0, start)
+    pace = Pace(2.0, start)
     for _ in range(spent):
         pace.flushed(start)
     now = Instant(start + since)
     assert pace.wait(now, Instant(now - age), size, bodies) == pytest.approx(wait)
+
+
+def test_a_slow_engine_is_asked_less_often() -> None:
+    now = Instant(100.0)
+    pace = Pace(1.0, now)
+    for took, wait in ((0.01, 0.5), (0.2, 0.8), (5.0, 1.0), (0.05, 0.5)):
+        for _ in range(BURST + 1):
+            pace.flushed(now)
+        pace.took(took)
+        assert pace.wait(now, Instant(now - 9), 10, 1) == pytest.approx(wait)

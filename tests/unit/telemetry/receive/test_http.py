@@ -55,7 +55,7 @@ class World:
         self.error: Exception | None = None
         self.clock = FakeClock()
         self.room = Room(2 * LIMIT, retry_after=3.0)
-        self.buffer = Buffer(self._write, self.clock, interval=1.0)
+        self.buffer = Buffer(self._write, self.clock, longest=1.0)
         self.intake = Intake(self.buffer, self._metrics, self.room, body_limit=LIMIT)
         self.door = Door([TOKEN, "root"], ["https://shop.example"])
         self.receiver = HttpReceiver(self.intake, self.door, self.clock, body_seconds=0.05)
