@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import Raw
+
 from atoll.telemetry.metrics.series import Histogram, Labels
 from atoll.telemetry.promql import native
 from atoll.telemetry.promql.number import api
@@ -44,17 +46,22 @@ def matrix(value: Value, grid: Grid) -> dict[str, Any]:
     """The `data` of a range query: series in order of their labels."""
     if isinstance(value, Scalar):
         times = [seconds(at) for at in grid.times.tolist()]
-        pairs = [list(pair) for pair in zip(times, map(api, value.values.tolist()), strict=True)]
-        return {"resultType": "matrix", "result": [{"metric": {}, "values": pairs}]}
+        listed = [list(pair) for pair in zip(times, map(api, value.values.tolist()), strict=True)]
+        return {"resultType": "matrix", "result": [{"metric": {}, "values": listed}]}
     assert isinstance(value, Vector), "others were refused"
     times = [seconds(at) for at in grid.times.tolist()]
-    result = []
+    stamps = [f"[{at}," for at in times]
+    result: list[dict[str, Any]] = []
     for row in sorted(range(len(value.labels)), key=value.labels.__getitem__):
         if value.present[row].any():
             steps = value.present[row].nonzero()[0].tolist()
-            natives = None if value.histograms is None else value.histograms[row].tolist()
             numbers = value.values[row].tolist()
-            points = [(times[step], numbers[step], natives[step] if natives else None) for step in steps]
+            if value.histograms is None:  # most answers, and the bulk of what is written: as text at once
+                pairs = ",".join([f'{stamps[step]}"{api(numbers[step])}"]' for step in steps])
+                result.append({"metric": dict(value.labels[row]), "values": Raw(f"[{pairs}]".encode())})
+                continue
+            natives = value.histograms[row].tolist()
+            points = [(times[step], numbers[step], natives[step]) for step in steps]
             result.append(_series(value.labels[row], points))
     return {"resultType": "matrix", "result": result}
 

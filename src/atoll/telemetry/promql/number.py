@@ -30,14 +30,14 @@ def literal(value: float) -> str:
 
 def api(value: float) -> str:
     """As in an answer of the API."""
-    if value == value and (SMALL <= abs(value) < LARGE or value == 0):
-        text = repr(value)
-        if "e" in text:
-            text = f"{Decimal(text):f}"
-        return text.removesuffix(".0")
+    text = repr(value)
+    if text.endswith(".0"):
+        return text[:-2]
+    if "e" not in text and "n" not in text:  # neither an exponent nor inf or nan: as Prometheus writes it
+        return text
     if not math.isfinite(value):
         return _special(value)
-    return _scientific(value)
+    return f"{Decimal(text):f}" if SMALL <= abs(value) < LARGE else _scientific(value)
 
 
 def _scientific(value: float) -> str:
