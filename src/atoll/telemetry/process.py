@@ -124,6 +124,7 @@ async def running(settings: Settings, clock: Clock, outside: Outside) -> AsyncIt
             started=clock.wall(),
         )
         parts.counted["metrics"] = metrics.figures
+        parts.warned.append(lambda: metrics.warning)
         if outside.platform is not None:
             scraper = await stack.enter_async_context(pulling(metrics, clock, outside.platform))
             parts.counted["scrape"] = lambda: status.numbers(scraper.counts)

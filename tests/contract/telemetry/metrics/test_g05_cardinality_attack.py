@@ -16,8 +16,8 @@ from atoll.telemetry.metrics.source import Source
 from atoll.telemetry.pool import EnginePool
 from tests.unit.telemetry.metrics import otlp_bodies as otlp
 
-GROWTH = 96
-"""MiB that an attack may cost: batches in progress, the book, and what the allocator keeps."""
+GROWTH = 192
+"""MiB that an attack may cost: batches in progress, the book (40), the engine's first inserts, what the allocator keeps."""
 
 
 def memory() -> float:
