@@ -1,0 +1,155 @@
+"""Logs as a user has them: a service that logs, prints and fails; `atoll logs` over files, store and live tail."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.platform.stage import ATOLL, Platform, ask, closing, free_port, until
+
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(importlib.util.find_spec("chdb") is None, reason='needs pip install "atoll[telemetry]"'),
+]
+PROJECT = """
+name: talk
+services:
+  talker: {command: python talker.py, healthcheck: {tcp: true}}
+gateway:
+  routes: [{match: {path_prefix: /}, service: talker}]
+"""
+
+
+@pytest.fixture(scope="module")
+def talk() -> Iterator[Platform]:
+    environ = {
+        "ATOLL_TELEMETRY_ENABLED": "1",
+        "ATOLL_TELEMETRY_HTTP_PORT": str(free_port()),
+        "ATOLL_TELEMETRY_GRPC_PORT": str(free_port()),
+    }
+    with closing(Platform.of(PROJECT, **environ)) as platform:
+        shutil.copy(Path(__file__).with_name("talker.py"), platform.folder)
+        platform.up()
+        until(lambda: platform.api("GET", "/telemetry/status").status == 200, "telemetry answers", within=40)
+        yield platform
+
+
+def call(platform: Platform, path: str) -> int:
+    """One request through the gateway; its status."""
+    return ask(platform.gateway_port, path).status
+
+
+def logs(platform: Platform, *words: str) -> list[dict[str, Any]]:
+    done = platform("logs", "--json", *words)
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def said(platform: Platform, word: str) -> list[dict[str, Any]]:
+    return [one for one in logs(platform, "-n", "1000") if one["text"] == f"said {word}"]
+
+
+def test_a_record_that_is_sent_and_printed_is_shown_once_with_its_trace(talk: Platform) -> None:
+    assert call(talk, "/both") == 200
+    (one,) = until(
+        lambda: [found for found in said(talk, "both") if found["source"] == "otlp"], "the record was sent", within=20
+    )
+    assert (len(one["trace"]), one["level"], one["instance"]) == (32, "INFO", "talker-1")
+    assert len(said(talk, "both")) == 1
+    assert [found["text"] for found in logs(talk, "--trace", one["trace"]) if found["scope"] == "talker"] == [
+        "said both"
+    ]
+    call(talk, "/twice-x")
+    until(
+        lambda: [found["source"] for found in said(talk, "twice-x")] == ["otlp", "otlp"],
+        "what was logged twice is shown twice",
+    )
+
+
+def test_a_failure_is_one_record_with_its_traceback(talk: Platform) -> None:
+    call(talk, "/fail")
+    until(lambda: logs(talk, "--level", "error", "--grep", "wrong"), "the failure is stored")
+    done = talk("logs", "--level", "error")
+    assert "| ERROR this went wrong" in done.out
+    assert "KeyError: 'missing'" in done.out
+    (record,) = logs(talk, "--level", "error", "--grep", "this went wrong")
+    assert record["text"].splitlines()[0] == "this went wrong"
+    assert record["text"].splitlines()[-1] == "KeyError: 'missing'"
+
+
+def test_a_line_of_json_has_the_keepers_time_and_the_trace_of_its_request(talk: Platform) -> None:
+    before = time.time()
+    call(talk, "/print")
+    (one,) = until(
+        lambda: [found for found in logs(talk, "--grep", "printed as json") if found["trace"]], "its trace was sent"
+    )
+    assert (one["text"], one["level"], one["attributes"]["log.time"]) == (
+        "printed as json",
+        "WARN",
+        "2031-01-01T00:00:00Z",
+    )
+    assert before - 1 < one["time"] < time.time() + 1
+
+
+def test_a_live_tail_shows_a_line_within_a_second_or_little_more(talk: Platform) -> None:
+    follow = subprocess.Popen(
+        [*ATOLL, "logs", "-f", "-n", "0"], cwd=talk.folder, env=talk.environ, stdout=subprocess.PIPE, text=True
+    )
+    assert follow.stdout is not None
+    try:
+        took = []
+        time.sleep(1.0)  # it begins by asking where the end is
+        for number in range(5):
+            began = time.monotonic()
+            call(talk, f"/live-{number}")
+            while f"said live-{number}" not in (line := follow.stdout.readline()):
+                assert line
+            took.append(time.monotonic() - began)
+        print("seconds to the terminal:", [round(one, 2) for one in took])
+        assert sorted(took)[2] < 1.5, took
+    finally:
+        follow.send_signal(signal.SIGINT)
+        follow.communicate(timeout=10)
+
+
+def test_killed_while_lines_come_it_goes_on_where_it_was_and_files_are_read_meanwhile(talk: Platform) -> None:
+    for number in range(2):
+        for line in range(20):
+            call(talk, f"/k-{number}-{line}")
+        pid = talk.api("GET", "/telemetry/status").json["pid"]
+        os.kill(pid, signal.SIGKILL)
+        call(talk, f"/k-{number}-20")
+        done = talk("logs", "--grep", f"k-{number}-20$")
+        assert f"said k-{number}-20" in done.out
+        until(lambda: talk.api("GET", "/telemetry/status").status == 200, "telemetry is back", within=40)
+    wanted = {f"said k-{number}-{line}" for number in range(2) for line in range(21)}
+    until(lambda: wanted <= {one["text"] for one in logs(talk, "-n", "2000")}, "every line is there", within=30)
+    counts: dict[str, int] = {}
+    for one in logs(talk, "-n", "2000"):
+        if one["text"] in wanted:
+            counts[one["text"]] = counts.get(one["text"], 0) + 1
+    again = sum(count - 1 for count in counts.values())
+    assert again <= 2 * 20, "a kill brings at most one round again"
+
+
+def test_a_restart_begins_another_run_and_new_patterns_are_told(talk: Platform) -> None:
+    call(talk, "/old")
+    until(lambda: said(talk, "old"), "it is stored")
+    assert talk("restart", "talker").code == 0
+    until(lambda: call(talk, "/fail") == 200, "it answers again")
+    call(talk, "/quite/new")
+    until(lambda: len({one["run"] for one in logs(talk, "-n", "3000") if one["run"]}) >= 2, "two runs are known")
+    done = talk("logs", "--patterns", "--json")
+    assert done.code == 0, done.err
+    assert any(one["pattern"].startswith("said") for one in done.json["patterns"])
+    assert talk("logs", "--platform", "-n", "5").code == 0
