@@ -18,6 +18,7 @@ from atoll.errors import BadRequest
 from atoll.kit.clock import Clock
 from atoll.kit.logs import Log
 from atoll.telemetry.metrics.series import Labels, Matcher
+from atoll.telemetry.metrics.source import Source as Metrics
 from atoll.telemetry.promql import answer, ast, reply
 from atoll.telemetry.promql.evaluate import LOOKBACK
 from atoll.telemetry.promql.form import FIRST, LAST, BadParameter, Form, read_form
@@ -25,7 +26,7 @@ from atoll.telemetry.promql.format import pretty
 from atoll.telemetry.promql.number import api
 from atoll.telemetry.promql.parse import parse
 from atoll.telemetry.promql.query import SECONDS, STEPS, Evaluator, Question
-from atoll.telemetry.promql.source import Source, Stored
+from atoll.telemetry.promql.source import Source
 from atoll.telemetry.promql.value import Grid, Value
 from atoll.telemetry.query import problem
 from atoll.telemetry.query.app import queries_of
@@ -44,9 +45,9 @@ Answer = Callable[[Source, Clock, Form, Request], Awaitable[bytes]]
 
 
 def stored(request: Request) -> tuple[Source, Clock]:
-    """The metrics' storage, behind the frame of the query application."""
+    """All metrics, behind the frame of the query application."""
     queries = queries_of(request)
-    return Stored(queries.pool, queries.limits(rows=SAMPLE_ROWS)), queries.clock
+    return Metrics(queries.pool, limits=queries.limits(rows=SAMPLE_ROWS)), queries.clock
 
 
 def make_routes(ask: Ask) -> tuple[Route, ...]:

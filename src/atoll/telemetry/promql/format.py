@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from atoll.telemetry.metrics.series import NAME, Matcher, Op
 from atoll.telemetry.promql import ast
 from atoll.telemetry.promql.ast import At, Card, Edge, Expr
@@ -11,6 +13,8 @@ from atoll.telemetry.promql.number import literal
 WIDTH = 100
 """Characters of a line that is not broken."""
 INDENT = "  "
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _UNITS = ((31_536_000_000, "y"), (604_800_000, "w"), (86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"),
           (1, "ms"))  # fmt: skip
 
@@ -84,11 +88,15 @@ def _series(selector: ast.Selector) -> str:
     name = next((one.value for one in selector.matchers if one.name == NAME and one.op is Op.EQUAL), "")
     named = Matcher(NAME, Op.EQUAL, name)
     others = sorted(_matcher(one) for one in selector.matchers if one != named)
+    if name and not _METRIC.fullmatch(name):  # a name of Prometheus 3 stands in quotes among the matchers
+        others.insert(0, quoted(name))
+        name = ""
     return name + ("{" + ",".join(others) + "}" if others else "")
 
 
 def _matcher(one: Matcher) -> str:
-    return f"{one.name}{one.op.value}{quoted(one.value)}"
+    name = one.name if _LABEL.fullmatch(one.name) else quoted(one.name)
+    return f"{name}{one.op.value}{quoted(one.value)}"
 
 
 def _times(expr: ast.Subquery) -> str:

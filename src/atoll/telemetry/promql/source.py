@@ -1,13 +1,10 @@
-"""Where the API's answers come from: a protocol, and the metrics' storage behind it."""
+"""Where the API's answers come from: all metrics (`metrics.source.Source`), or a fake."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from atoll.telemetry.engine import Limits
-from atoll.telemetry.metrics import storage
 from atoll.telemetry.metrics.series import Labels, Matcher, SeriesSamples
 from atoll.telemetry.metrics.storage import ExemplarFound, Metadata
 
@@ -40,36 +37,3 @@ class Source(Protocol):
     async def exemplars(self, matchers: Matchers, start_ms: int, end_ms: int) -> list[ExemplarFound]:
         """Exemplars of series."""
         ...
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The metrics' storage."""
-
-    pool: Any
-    """An `EnginePool`."""
-    limits: Limits
-
-    async def select(self, matchers: Matchers, start_ms: int, end_ms: int) -> list[SeriesSamples]:
-        """See Source."""
-        return await storage.select(self.pool, matchers, start_ms, end_ms, limits=self.limits)
-
-    async def series(self, matchers: Matchers, start_ms: int, end_ms: int) -> list[Labels]:
-        """See Source."""
-        return [one.labels for one in await storage.series(self.pool, matchers, start_ms, end_ms, limits=self.limits)]
-
-    async def label_names(self, matchers: Matchers, start_ms: int) -> list[str]:
-        """See Source."""
-        return await storage.label_names(self.pool, matchers, start_ms)
-
-    async def label_values(self, name: str, matchers: Matchers, start_ms: int) -> list[str]:
-        """See Source."""
-        return await storage.label_values(self.pool, name, matchers, start_ms)
-
-    async def metadata(self, family: str, limit: int) -> list[Metadata]:
-        """See Source."""
-        return await storage.metadata(self.pool, family=family, limit=limit)
-
-    async def exemplars(self, matchers: Matchers, start_ms: int, end_ms: int) -> list[ExemplarFound]:
-        """See Source."""
-        return await storage.exemplars(self.pool, matchers, start_ms, end_ms)

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from atoll.telemetry.promql.format import duration
+from atoll.telemetry.promql.format import duration, text
 from atoll.telemetry.promql.number import api, literal, plain
+from atoll.telemetry.promql.parse import parse
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,11 @@ def test_a_number_as_text(value: float, in_answers: str, in_labels: str, in_expr
 )
 def test_a_duration_as_text(milliseconds: int, said: str) -> None:
     assert duration(milliseconds) == said
+
+
+@pytest.mark.parametrize(
+    "query", ['{"a.b",c="1"}', 'm{"x y"="1"}', 'm{a!="\\"\\n"}', "m @ end() offset -1m", "a ^ -1", "m[1h:]"]
+)
+def test_an_expression_that_is_written_out_reads_the_same(query: str) -> None:
+    assert parse(text(parse(query))) == parse(query)
+    assert text(parse(query)) == query
