@@ -7,6 +7,7 @@ one that runs stays. Where an upstream's servers stand is `placement`'s to say, 
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -72,6 +73,34 @@ class Judged(msgspec.Struct, frozen=True):
     """Its entry in the checks map."""
 
 
+Sections = tuple[tuple[Upstream, str, str], ...]
+"""Every upstream with its label and its section, by label."""
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """All of a config but its servers: what services and routes alone decide. Instances come and go far more often."""
+
+    known_services: tuple[Service, ...]
+    known_routes: tuple[Route, ...]
+    services: dict[ServiceName, Service]
+    traits: dict[ServiceName, Traits]
+    sections: Sections
+    config: GatewayConfig
+    """Without backends."""
+    refused: tuple[str, ...]
+    made: GatewayConfig | None = None
+    """What became of it last; where HAProxy runs something else, sections may lie elsewhere."""
+
+    def fits(self, snapshot: Snapshot, previous: GatewayConfig | None) -> bool:
+        """Whether the same facts meet the same sections."""
+        return (
+            previous is not None
+            and previous is self.made
+            and _same(self.known_services, tuple(snapshot.services.values()))
+            and _same(self.known_routes, tuple(snapshot.routes.values()))
+        )
+
+
 @dataclass
 class Memo:
     """What an earlier call worked out, used again where the facts are the same objects. One owner, bounded by them."""
@@ -80,6 +109,7 @@ class Memo:
     members: dict[str, Members] = field(default_factory=dict)
     routes: dict[str, tuple[Route, str | None]] = field(default_factory=dict)
     compiled: Compiled | None = None
+    frame: Frame | None = None
 
 
 def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway, memo: Memo | None = None) -> Intent:
@@ -91,31 +121,43 @@ def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         Overloaded: a limit of this module is passed; the message names it.
     """
     memo = memo or Memo()
+    frame = memo.frame
+    if frame is None or not frame.fits(snapshot, previous):
+        frame = _frame(snapshot, previous, settings, memo)
+    objections: list[str] = []
+    backends = tuple(_backends(snapshot, frame, memo, objections))
+    _refuse_over("servers", sum(len(backend.servers) for backend in backends), SERVER_LIMIT)
+    config = msgspec.structs.replace(frame.config, revision=snapshot.revision, backends=backends)
+    config = _numbered(topped_up(config, settings) if previous is None else config, previous)
+    memo.frame = msgspec.structs.replace(frame, made=config) if previous is not None else None  # slots were added
+    return Intent(config, tuple(dict.fromkeys((*frame.refused, *objections))))
+
+
+def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway, memo: Memo) -> Frame:
     refused: list[str] = []
     judged = _sound_services(snapshot, memo, refused)
     services = {name: each.service for name, each in judged.items()}
-    traits_by_service = {name: each.traits for name, each in judged.items()}
+    traits = {name: each.traits for name, each in judged.items()}
     routes = _sound_routes(snapshot, memo, refused)
     _refuse_over("routes", len(routes), ROUTE_LIMIT)
     wanted = set(map(Upstream, services)) | {
         upstream_of(route, share)
         for route in routes
         for share in route.shares
-        if share.service in services and traits_by_service[share.service].kind is not Kind.TCP
+        if share.service in services and traits[share.service].kind is not Kind.TCP
     }
     _refuse_over("upstreams", len(wanted), BACKEND_LIMIT)
-    placed = place({upstream: traits_by_service[upstream.service] for upstream in wanted}, previous)
-    backends = tuple(_backends(snapshot, services, traits_by_service, placed.names, memo, refused))
-    _refuse_over("servers", sum(len(backend.servers) for backend in backends), SERVER_LIMIT)
+    placed = place({upstream: traits[upstream.service] for upstream in wanted}, previous)
+    sections = tuple((upstream, str(upstream), placed.names[upstream]) for upstream in sorted(placed.names, key=str))
     goals = {
-        upstream: Goal(placed.names[upstream], upstream.service, traits_by_service[upstream.service].sticky)
+        upstream: Goal(placed.names[upstream], upstream.service, traits[upstream.service].sticky)
         for upstream in wanted
-        if traits_by_service[upstream.service].kind is not Kind.TCP
+        if traits[upstream.service].kind is not Kind.TCP
     }
-    refused += _lost_shares(routes, services, traits_by_service)
+    refused += _lost_shares(routes, services, traits)
     ports = _ports(services.values(), settings, refused)
     maps = {
-        CHECKS: tuple(_check_entries(backends, judged)),
+        CHECKS: tuple(_check_entries(sections, judged)),
         ROUTES: _compiled(routes, goals, memo),
         SERVICES: tuple(_mesh_entries(ports, goals)),
     }
@@ -125,8 +167,6 @@ def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         MAP_BYTES_LIMIT,
     )
     config = GatewayConfig(
-        revision=snapshot.revision,
-        backends=backends,
         idle=placed.idle,
         slots=placed.slots,
         maps=maps,
@@ -134,11 +174,11 @@ def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         tcp_ports=tuple(
             (port, placed.names[Upstream(name)])
             for port, name in sorted(ports.items())
-            if traits_by_service[name].kind is Kind.TCP
+            if traits[name].kind is Kind.TCP
         ),
     )
-    config = topped_up(config, settings) if previous is None else config
-    return Intent(_numbered(config, previous), tuple(dict.fromkeys(refused)))
+    facts = tuple(snapshot.services.values()), tuple(snapshot.routes.values())
+    return Frame(*facts, services, traits, sections, config, tuple(refused))
 
 
 def topped_up(config: GatewayConfig, settings: Gateway) -> GatewayConfig:
@@ -241,28 +281,21 @@ def _lost_shares(
                 yield f"route {route.name}: service {share.service} speaks tcp, not HTTP; it answers 503"
 
 
-def _backends(
-    snapshot: Snapshot,
-    services: Mapping[ServiceName, Service],
-    traits: Mapping[ServiceName, Traits],
-    sections: Mapping[Upstream, str],
-    memo: Memo,
-    refused: list[str],
-) -> Iterator[Backend]:
+def _backends(snapshot: Snapshot, frame: Frame, memo: Memo, refused: list[str]) -> Iterator[Backend]:
     by_service: dict[ServiceName, list[Instance]] = {}
     for (name, _), instance in snapshot.instances.items():
         by_service.setdefault(name, []).append(instance)
     known, memo.members = memo.members, {}
-    for upstream in sorted(sections, key=str):
-        label = str(upstream)
-        service = services[upstream.service]
-        mine = tuple(each for each in by_service.get(upstream.service, ()) if upstream.has(each))
+    for upstream, label, section in frame.sections:
+        service = frame.services[upstream.service]
+        mine = tuple(filter(upstream.has, by_service.get(upstream.service, ())))
         members = known.get(label)
         if members is None or members.service is not service or not _same(members.instances, mine):
             servers, objections = servers_of(label, service, mine)
-            members = Members(service, mine, _backend(sections, upstream, label, traits, servers), objections)
-        elif members.backend.name != sections[upstream]:
-            backend = _backend(sections, upstream, label, traits, members.backend.servers)
+            backend = _backend(section, upstream, label, frame.traits, servers)
+            members = Members(service, mine, backend, objections)
+        elif members.backend.name != section:
+            backend = _backend(section, upstream, label, frame.traits, members.backend.servers)
             members = msgspec.structs.replace(members, backend=backend)
         memo.members[label] = members
         refused += members.refused
@@ -270,14 +303,14 @@ def _backends(
 
 
 def _backend(
-    sections: Mapping[Upstream, str],
+    section: str,
     upstream: Upstream,
     label: str,
     traits: Mapping[ServiceName, Traits],
     servers: tuple[Server, ...],
 ) -> Backend:
     return Backend(
-        name=sections[upstream],
+        name=section,
         upstream=label,
         service=upstream.service,
         traits=traits[upstream.service],
@@ -286,7 +319,7 @@ def _backend(
 
 
 def _same(one: Sequence[object], other: Sequence[object]) -> bool:
-    return len(one) == len(other) and all(left is right for left, right in zip(one, other, strict=True))
+    return len(one) == len(other) and all(map(operator.is_, one, other))
 
 
 def _compiled(routes: tuple[Route, ...], goals: dict[Upstream, Goal], memo: Memo) -> Entries:
@@ -300,11 +333,11 @@ def _compiled(routes: tuple[Route, ...], goals: dict[Upstream, Goal], memo: Memo
     return known.entries
 
 
-def _check_entries(backends: Iterable[Backend], services: Mapping[ServiceName, Judged]) -> Iterator[tuple[str, str]]:
-    for backend in backends:
-        asked = services[backend.service].asked
+def _check_entries(sections: Sections, services: Mapping[ServiceName, Judged]) -> Iterator[tuple[str, str]]:
+    for upstream, _, section in sections:
+        asked = services[upstream.service].asked
         if asked is not None:
-            yield backend.name, asked
+            yield section, asked
 
 
 def _ports(services: Iterable[Service], settings: Gateway, refused: list[str]) -> dict[int, ServiceName]:

@@ -4,13 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from atoll.errors import Overloaded
 from atoll.gateway import intent as module
 from atoll.gateway.config import CHECKS, ROUTES, SERVICES, Kind
 from atoll.gateway.intent import Memo, intend, topped_up
 from atoll.gateway.plan import Plan, Reload, make_plan
-from atoll.model.names import RouteName, ServiceName, Token
+from atoll.model.names import InstanceId, RouteName, ServiceName, Token
 from atoll.model.route import Match, Route, Share
 from atoll.model.service import Balance, BalanceKind, Check, CheckKind, Protocol, State
 from tests.unit.gateway.facts import SETTINGS, config, instance, intent, route, service, snapshot
@@ -290,3 +292,32 @@ def replace_route(old: Route) -> Route:
 def test_settings_without_slots_still_work() -> None:
     made = intend(snapshot([service("a")]), None, replace(SETTINGS, http_slots=0, grpc_slots=0)).config
     assert made.slots == ()
+
+
+STEPS = st.lists(st.tuples(st.sampled_from("siIrRtn"), st.integers(0, 5)), max_size=12)
+
+
+@given(STEPS)
+@settings(max_examples=80, deadline=None)
+def test_a_memo_changes_nothing_whatever_comes_and_goes(steps: list[tuple[str, int]]) -> None:
+    memo = Memo()
+    facts = snapshot([service("s0")])
+    previous = None
+    for what, at in steps:
+        name = ServiceName(f"s{at}")
+        if what == "s":
+            facts.services[name] = service(name, check=HTTP)
+        elif what == "i":
+            facts.instances[name, InstanceId("one")] = instance(name, "one", 9000 + at)
+        elif what == "I":
+            facts.instances.pop((name, InstanceId("one")), None)
+        elif what == "r":
+            facts.routes[RouteName(f"r{at}")] = canary(f"r{at}") if at == 5 else route(f"r{at}", name, path=f"/{at}")
+        elif what == "R":
+            facts.routes.pop(RouteName(f"r{at}"), None)
+            facts.services.pop(name, None)
+        elif what == "t" and previous is not None:
+            previous = topped_up(previous, SETTINGS)  # as after a reload
+        remembered = intent(facts, previous, memo)
+        assert remembered == intent(facts, previous)
+        previous = remembered.config
