@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.telemetry.receive.process import Telemetry, telemetry
+from tests.fault.platform import comes
 from tests.fault.scenario import Scenario
 from tests.unit.telemetry.receive import bodies
 
@@ -57,8 +58,7 @@ async def test_what_was_acknowledged_survives_kills_in_mid_batch(scenario: Scena
                 group.create_task(sending(process))
             for _ in range(kills):
                 before = len(acknowledged)
-                while len(acknowledged) < before + 2 * SENDERS:
-                    await asyncio.sleep(0.02)
+                await comes(lambda before=before: len(acknowledged) >= before + 2 * SENDERS, "commits")  # type: ignore[misc]
                 await asyncio.sleep(scenario.rng.uniform(0.0, 0.6))
                 process.kill()
                 await asyncio.to_thread(process.start)
