@@ -18,9 +18,10 @@ from atoll.kit.clock import SystemClock
 from atoll.telemetry.engine import Limits
 from atoll.telemetry.metrics.rows import About, NewSeries, Rows
 from atoll.telemetry.metrics.series import NAME, SeriesSamples
+from atoll.telemetry.metrics.source import Source as Metrics
 from atoll.telemetry.pool import EnginePool
 from atoll.telemetry.promql.api import make_routes
-from atoll.telemetry.promql.source import Source, Stored
+from atoll.telemetry.promql.source import Source
 from tests.contract.telemetry.promql.asking import answered, client
 from tests.contract.telemetry.promql.compare import difference
 from tests.contract.telemetry.promql.record import recorded
@@ -48,7 +49,7 @@ async def store(pool: EnginePool, stored: list[SeriesSamples]) -> None:
 @pytest.fixture
 async def source(pool: EnginePool) -> Source:
     await store(pool, all_samples())
-    return Stored(pool, Limits(rows=5_000_000))
+    return Metrics(pool, limits=Limits(rows=5_000_000))
 
 
 async def test_the_answers_out_of_the_engine_are_those_of_prometheus(source: Source) -> None:
