@@ -93,7 +93,7 @@ def test_old_names_of_http_attributes_are_known(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     ("nanoseconds", "kept"),
-    [(0, False), (1, False), (2**63, False), (2**64 - 1, False), (-99 * DAY, True), (DAY // 2, True)],
+    [(0, False), (1, False), (2**63, False), (2**64 - 1, False), (-2 * DAY, True), (DAY // 2, True)],
 )
 def test_a_time_far_away_becomes_the_time_of_arrival(engine: Engine, nanoseconds: int, kept: bool) -> None:
     now = time.time_ns()

@@ -159,6 +159,21 @@ async def test_the_oldest_day_goes_when_the_disk_limit_is_passed(pool: EnginePoo
     assert tight.counts.dropped_bytes > 50 * 300
 
 
+async def test_a_server_keeps_and_ends_rows_as_the_embedded_engine_does(either: Engine) -> None:
+    pool = EnginePool(either, SystemClock())
+    either.command("SYSTEM STOP MERGES spans")
+    try:
+        await send(pool, 1, 1, status=2)
+        await send(pool, 2, 1)
+        await keeper(pool, NOBODY).look()
+        assert await kept(pool) == ["01/01"]
+        await Retention(pool, SystemClock(), Telemetry(disk_bytes=1)).sweep()
+        assert (await pool.rows("SELECT count() AS n FROM all_spans"))[0]["n"] == 1, "of today the newest part stays"
+    finally:
+        either.command("SYSTEM START MERGES spans")
+        await pool.close()
+
+
 async def test_settings_that_are_no_rules_are_refused_at_the_start() -> None:
     for wrong in ({"share": 2.0}, {"slow": float("nan")}, {"slow_services": "orders"}, {"slow_services": "orders=-1"}):
         with pytest.raises(Exception, match="ATOLL_TAIL"):
