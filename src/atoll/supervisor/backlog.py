@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from atoll.kit.logs import Log
 from atoll.supervisor.output import HEAD, sources
 
 SHARE = 256 << 10
@@ -23,6 +24,7 @@ ROUND = 2 << 20
 """Bytes of all instances taken in one round; each instance with something to read gets its share in turn."""
 
 
+log = Log("logs")
 LATEST = 9e9
 """Wall seconds that a stamp cannot reach; beyond it, it is a torn write."""
 
@@ -108,7 +110,11 @@ class _Cursor:
             file = path.open("rb", buffering=0)
         except OSError:
             return False
-        inode, head = os.fstat(file.fileno()).st_ino, os.pread(file.fileno(), HEAD, 0)
+        try:
+            inode, head = os.fstat(file.fileno()).st_ino, os.pread(file.fileno(), HEAD, 0)
+        except OSError:
+            file.close()
+            raise
         if self.inode not in {0, inode} or not head.startswith(self.head):
             file.close()
             return False
@@ -221,7 +227,12 @@ class Backlog:
         found, taken = [], 0
         for index in range(len(cursors)):
             cursor = cursors[(self._turn + index) % len(cursors)]
-            piece = cursor.poll(SHARE)
+            try:
+                piece = cursor.poll(SHARE)
+            except OSError as error:  # a disk that fails must not end the reading of the others
+                cursor.close()
+                log.warning("a log file cannot be read", file=cursor.path, error=error)
+                continue
             if piece is not None:
                 found.append(piece)
                 taken += SHARE

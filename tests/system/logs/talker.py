@@ -15,7 +15,7 @@ class Handler(BaseHTTPRequestHandler):
         word = self.path.strip("/")
         if word == "fail":
             try:
-                os.environ["missing"]
+                dict(os.environ)["missing"]
             except KeyError:
                 log.exception("this went wrong")
         elif word == "print":

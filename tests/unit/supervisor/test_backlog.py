@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -180,3 +181,20 @@ def test_everything_that_a_keeper_writes_is_read_once(tmp_path: Path) -> None:
     for _ in range(5):
         seen += texts(lines)
     assert seen == [str(number) for number in range(2000)]
+
+
+def test_a_file_that_cannot_be_read_does_not_end_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "bad-1", "1.000 |a")
+    write(tmp_path, "web-1", "1.000 |b")
+    lines = reading(tmp_path, {})
+    whole = os.pread
+
+    def failing(fd: int, count: int, offset: int) -> bytes:
+        if "bad-1" in Path(f"/proc/self/fd/{fd}").readlink().name:
+            raise OSError(5, "Input/output error")
+        return whole(fd, count, offset)
+
+    monkeypatch.setattr(os, "pread", failing)
+    assert texts(lines) == ["b"]
+    monkeypatch.undo()
+    assert texts(lines) == ["a"]
