@@ -97,6 +97,18 @@ def ensure(folder: Path, wall: float) -> Bundle:
     return Bundle(place)
 
 
+def find(folder: Path) -> Bundle:
+    """The bundle of this installation if it was made already. Changes nothing. Blocking.
+
+    Raises:
+        BundleMissing: packages are missing, or no service was started with it yet.
+    """
+    place = folder / _digest(_distributions())
+    if not (place / "lib").is_dir():
+        raise BundleMissing("it is made at the first start of a service", hint="start one")
+    return Bundle(place)
+
+
 def _distributions() -> dict[str, metadata.Distribution]:
     found: dict[str, metadata.Distribution] = {}
     for one in metadata.distributions():

@@ -6,10 +6,12 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
-from atoll.identity.token import ensure_token
+from atoll.errors import TokenUnsafe
+from atoll.identity.token import ensure_token, read_token
 from atoll.kit.clock import Clock
 from atoll.settings import Settings
 from atoll.supervisor import bundle
@@ -42,25 +44,39 @@ class Instrumentation:
                 self._known = self._found()
             return self._known
 
-    def _found(self) -> Sending:
+    def known(self) -> Sending | None:
+        """The same for who only looks: nothing is made, neither bundle nor token. Blocking."""
+        knobs = self._settings.telemetry
+        return self._found(look=True) if knobs.enabled and knobs.instrument else None
+
+    def _found(self, *, look: bool = False) -> Sending:
         knobs = self._settings.telemetry
         python = node = missing = ""
         self._bundle = None
         try:
-            self._bundle = bundle.ensure(self._folder, self._clock.wall())
+            self._bundle = bundle.find(self._folder) if look else bundle.ensure(self._folder, self._clock.wall())
             python, node = str(self._bundle.python), str(self._bundle.node)
         except bundle.BundleMissing as error:
             missing = error.detail
         host = "127.0.0.1" if knobs.host in {"", "0.0.0.0", "::"} else knobs.host  # noqa: S104 - recognised, not bound
         return Sending(
             endpoint=f"http://[{host}]:{knobs.http_port}" if ":" in host else f"http://{host}:{knobs.http_port}",
-            token=ensure_token(self._settings.ingest_token_file),
+            token=_existing(self._settings.ingest_token_file)
+            if look
+            else ensure_token(self._settings.ingest_token_file),
             python=python,
             node=node,
             python_missing=missing,
             environment=knobs.environment,
             java_agent=os.path.abspath(knobs.java_agent) if knobs.java_agent else "",  # noqa: PTH100 - it need not exist
         )
+
+
+def _existing(token: Path) -> str:
+    try:
+        return read_token(token)
+    except (OSError, TokenUnsafe):
+        return ""
 
 
 def as_running(settings: Settings) -> Settings:

@@ -34,7 +34,7 @@ from atoll.wiring.mesh import settled
 
 MASK = "••••"
 _SECRET = re.compile(
-    r"KEY|TOKEN|SECRET|PASSW|PWD$|CREDENTIAL|AUTH|COOKIE|DSN|PRIVATE|SALT|SIGNATURE|_HEADERS$", re.IGNORECASE
+    r"KEY|TOKEN|SECRET|PASSW|_PWD$|CREDENTIAL|AUTH|COOKIE|DSN|PRIVATE|SALT|SIGNATURE|_HEADERS$", re.IGNORECASE
 )
 _IN_URL = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+@", re.IGNORECASE)
 OURS = {
@@ -134,7 +134,7 @@ class Given:
         node = nodefile.read(settings)
         inherited = environ_of(node.pid) if node is not None else None
         instance = child.instance if child is not None else InstanceId(f"{service.name}-1")
-        sending = Instrumentation(as_running(settings), environ, SystemClock()).sending()
+        sending = Instrumentation(as_running(settings), environ, SystemClock()).known()
         run = service.run
         hook = run is not None and has_node_hook(run.root, run.working_dir)
         port = child.port if child is not None else None
