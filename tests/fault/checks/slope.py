@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 Points = Sequence[tuple[float, float]]
 """(seconds, number) of one life of one process, in order."""
 WARM_UP = 120.0
-"""Seconds of each life that are left out: caches fill, the allocator takes what it needs. Python takes it in arenas of
-1 MiB; the node takes its last one within two minutes of load and faults, and is flat for the eight that follow."""
+"""Seconds of each life that are left out at least: caches fill, the allocator takes what it needs."""
+SHARE = 0.2
+"""Of each life, left out: Python takes memory in arenas of 1 MiB, and a new one whenever more happens at once than ever
+before. In a life of hours that is seldom after its first part; ten minutes may hold one, which looks like 6 MiB an hour."""
 SURE = 3.0
 """Standard errors that make a growth sure. Samples 5 s apart are alike, so the error is told too small."""
 LEAST = 5
@@ -40,7 +42,8 @@ def slope(lives: Mapping[Any, Points], *, warm_up: float = WARM_UP, step: float 
     centred: list[tuple[float, float]] = []
     kept = 0
     for points in lives.values():
-        late = [(at, number) for at, number in points if at - points[0][0] >= warm_up]
+        left_out = max(warm_up, SHARE * (points[-1][0] - points[0][0]))
+        late = [(at, number) for at, number in points if at - points[0][0] >= left_out]
         if len(late) < LEAST:
             continue
         kept += 1
