@@ -117,7 +117,9 @@ def le_of(bound: int) -> str:
 def _clause(matchers: Sequence[Matcher], since_ms: int, end_ms: int) -> tuple[str, dict[str, Any]]:
     clause, parameters = where([matcher for matcher in matchers if matcher.name in COLUMNS], COLUMNS)
     span = {"since": max(0, since_ms) // 1000, "until": max(0, end_ms) // 1000}
-    return f"{clause} AND Time >= {{since:Int64}} AND Time <= {{until:Int64}}", {**parameters, **span}
+    # Ten seconds that are not over at the end count only when they are not over now: then there is no later end for them.
+    over = "(Time + 10 <= {until:Int64} OR (Time < {until:Int64} AND Time + 10 > now() - 5))"
+    return f"{clause} AND Time >= {{since:Int64}} AND {over}", {**parameters, **span}
 
 
 async def _rows(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from atoll.telemetry.engine import Limits
 from atoll.telemetry.metrics import counting, exemplars, red, storage
 from atoll.telemetry.metrics.series import NAME, Labels, Matcher, SeriesSamples
-from atoll.telemetry.metrics.storage import LIMITS, ExemplarFound, Metadata, Reader
+from atoll.telemetry.metrics.storage import EPOCH_END, LIMITS, ExemplarFound, Metadata, Reader
 
 
 class Source:
@@ -34,20 +34,22 @@ class Source:
             requests = await red.select(self._pool, matchers, end_ms - counting.IDLE, end_ms, limits=self._limits)
         return sorted({*(one.labels for one in stored), *(one.labels for one in requests)})
 
-    async def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+    async def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int = EPOCH_END) -> list[str]:
         """The names of labels of series that lived between two times."""
         stored = await storage.label_names(self._pool, matchers, start_ms)
         if not await red.label_values(self._pool, NAME, matchers, start_ms, end_ms):
             return stored
         return sorted({*stored, NAME, "le", *red.COLUMNS})
 
-    async def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+    async def label_values(
+        self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int = EPOCH_END
+    ) -> list[str]:
         """The values of one label."""
         stored = await storage.label_values(self._pool, name, matchers, start_ms)
         requests = await red.label_values(self._pool, name, matchers, start_ms, end_ms)
         return sorted({*stored, *requests})
 
-    async def metadata(self, *, family: str = "", limit: int = 10_000) -> list[Metadata]:
+    async def metadata(self, family: str = "", limit: int = 10_000) -> list[Metadata]:
         """Type, unit and help of metric families."""
         known = [one for one in red.METADATA if family in ("", one.family)]
         stored = await storage.metadata(self._pool, family=family, limit=limit)

@@ -13,6 +13,7 @@ from atoll.telemetry.metrics import red
 from atoll.telemetry.metrics.series import Matcher, Op
 from atoll.telemetry.metrics.source import Source
 from atoll.telemetry.pool import EnginePool
+from tests.contract.telemetry.promql.asking import answered, client
 
 HOUR = 3_600_000
 
@@ -119,3 +120,36 @@ async def test_without_requests_there_are_no_request_series(pool: EnginePool) ->
     now = int(SystemClock().wall() * 1000)
     assert await source.select([name("atoll_request.*", "=~")], now - HOUR, now) == []
     assert await source.label_names([], now - HOUR, now) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("sum by (code) (increase(atoll_requests_total{service='orders'}[1m]))", {"200": 6.0, "503": 1.0}),
+        ("sum by (code) (atoll_requests_total - atoll_requests_total offset 30s)", {"200": 2.0}),
+        (
+            "1000 * histogram_quantile(0.5, increase(atoll_request_duration_seconds_bucket{service='orders'}[1m]))",
+            {"200": 1.36, "503": 63_000.0},
+        ),
+    ],
+)
+async def test_promql_is_asked_of_requests_like_of_any_metric(
+    pool: EnginePool, at: int, query: str, expected: dict[str, float]
+) -> None:
+    async with client(Source(pool), SystemClock()) as asked:
+        found = await answered(asked, "/api/v1/query", {"query": query, "time": str(at / 1000 + 50)})
+    values = {one["metric"]["code"]: float(one["value"][1]) for one in found["data"]["result"]}
+    assert values == pytest.approx(expected, rel=0.21)  # rate and increase extrapolate to the ends of the range
+
+
+async def test_the_newest_requests_count_before_their_ten_seconds_are_over(pool: EnginePool) -> None:
+    now = int(SystemClock().wall())
+    begin = now // 10 * 10
+    await pool.insert(
+        Insert(
+            table="requests", format="JSONEachRow", data=[json.dumps(row(begin, "new", 200, {"0": 3}, 0.1)).encode()]
+        )
+    )
+    (one,) = await Source(pool).select([name(red.TOTAL)], begin * 1000 - 60_000, now * 1000 + 1000)
+    assert one.values.tolist()[0] == 0.0
+    assert one.values.tolist()[-1] == 3.0
