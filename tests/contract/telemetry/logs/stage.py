@@ -23,12 +23,12 @@ from atoll.telemetry.query.app import make_app
 class Stage:
     """One instance's worth of files, or more. Times are seconds from `wall`, a moment ago."""
 
-    def __init__(self, pool: EnginePool, folder: Path) -> None:
+    def __init__(self, pool: EnginePool, folder: Path, knobs: Telemetry | None = None) -> None:
         self.clock = SystemClock()
         self.wall = round(self.clock.wall() - 60.0)
         self.pool = pool
         self.folder = folder
-        app = make_app(pool, self.clock, Telemetry(), routes=api.ROUTES)
+        app = make_app(pool, self.clock, knobs or Telemetry(), routes=api.ROUTES)
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://localhost")
         self.collector = Collector(

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from atoll.settings import Telemetry
 from tests.contract.telemetry.logs.stage import Stage
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -124,13 +125,13 @@ async def test_a_regular_expression_that_is_none_is_told_so(filled: Stage) -> No
 
 async def test_a_record_that_came_both_ways_is_shown_once_on_every_page(stage: Stage) -> None:
     lines = []
-    for number in range(30):
+    for number in range(12):
         lines.append(f"|2026-11-21 14:02:11,123 INFO app: step {number % 3}")
         await stage.send(f"step {number % 3}", number * 0.1 - 0.002, trace=TRACE)
     stage.prints(*lines, "|only printed", step=0.1)
     await stage.send("only sent", 9.0)
     await stage.collect()
-    for limit in (1000, 1, 7):
+    for limit in (1000, 2, 5):
         seen: list[tuple[str, str]] = []
         cursor = ""
         while True:
@@ -140,7 +141,7 @@ async def test_a_record_that_came_both_ways_is_shown_once_on_every_page(stage: S
                 break
             cursor = page["cursor"]
         assert seen == [
-            *((f"step {number % 3}", "otlp") for number in range(30)),
+            *((f"step {number % 3}", "otlp") for number in range(12)),
             ("only printed", "stdout"),
             ("only sent", "otlp"),
         ], limit
@@ -190,3 +191,16 @@ async def test_patterns_group_similar_lines_and_know_what_the_last_deployment_br
     assert [one["pattern"] for one in found["patterns"]] == ["card <*> refused"]
     assert found["patterns"][0]["level"] == "ERROR"
     assert (await stage.ask("/patterns", level="error"))["patterns"][0]["count"] == 1
+
+
+async def test_a_question_that_takes_too_much_is_ended_and_the_next_is_answered(stage: Stage) -> None:
+    await stage.pool.command(
+        "INSERT INTO logs (Timestamp, ServiceName, Source, Body) "
+        "SELECT now64(9) - number / 1000, 'web', 'stdout', concat(repeat('ab ', 300), toString(number)) FROM numbers(20000)"
+    )
+    poor = Stage(stage.pool, stage.folder, Telemetry(query_memory=1 << 20))
+    answer = await poor.get("/patterns", since=1)
+    assert (answer.status_code, answer.json()["code"]) == (409, "limit-reached")
+    assert answer.json()["hint"]
+    await poor.client.aclose()
+    assert len(await stage.texts(limit=3)) == 3
