@@ -5,7 +5,7 @@
 
 const LIMIT = 4096; // spans, and lines, that wait at most; the rest is dropped
 const BATCH = 512; // items of one request
-const DELAY = 300; // ms that items are gathered
+const DELAY = 200; // ms that items are gathered
 const TIMEOUT = 2000; // ms the receiver may take
 const LINE_MOST = 8192; // characters of a printed line
 const SERVER = 2, CLIENT = 3, ERROR = 2;

@@ -24,7 +24,7 @@ LIMIT = 8192
 """Spans, and log records, that wait at most; some 10 MB."""
 BATCH = 512
 """Items of one request; as many waiting are sent at once."""
-DELAY = 0.3
+DELAY = 0.2
 """Seconds that items are gathered: what a process that is killed takes with it."""
 METRICS_EVERY = 10.0
 """Seconds between two looks at the metrics."""
