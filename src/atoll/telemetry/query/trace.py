@@ -9,6 +9,9 @@ from typing import Any
 from atoll.errors import InvalidValue, NotFound
 from atoll.kit.text import scrub
 from atoll.model.trace import TraceView
+from atoll.telemetry.logs.answers import LogRecord
+from atoll.telemetry.logs.reading import page_of
+from atoll.telemetry.logs.search import Search
 from atoll.telemetry.query.app import Queries
 from atoll.telemetry.query.parameters import NANO
 from atoll.telemetry.query.search import FAILED
@@ -42,14 +45,6 @@ SELECT
 FROM all_spans WHERE TraceId = toFixedString(unhex({{id:String}}), 16)
 ORDER BY Timestamp LIMIT {{count:UInt32}}"""  # noqa: S608 - constants
 _COUNT = "SELECT count() AS spans FROM all_spans WHERE TraceId = toFixedString(unhex({id:String}), 16)"
-_RECORDS = """
-SELECT
-    toUnixTimestamp64Nano(Timestamp) AS at, lower(hex(SpanId)) AS span, SeverityText AS severity, SeverityNumber AS number,
-    ServiceName AS service, InstanceId AS instance, Body AS text, LogAttributes AS attributes
-FROM logs
-WHERE TraceId = toFixedString(unhex({id:String}), 16)
-    AND Timestamp >= fromUnixTimestamp64Nano({from:Int64}, 'UTC') AND Timestamp < fromUnixTimestamp64Nano({to:Int64}, 'UTC')
-ORDER BY Timestamp LIMIT {count:UInt32}"""
 LEVELS = ((21, "fatal"), (17, "error"), (13, "warn"), (9, "info"), (5, "debug"), (1, "trace"))
 """OTLP's severity numbers, from each on."""
 
@@ -72,12 +67,10 @@ async def get_trace(queries: Queries, said: str) -> TraceView:
         count = max(count, int(found[0]["spans"]))
     spans = [_span(row) for row in rows[:SPANS]]
     first, last = spans[0].start, max(span.start + span.length for span in spans)
-    window = {"from": max(0, first - AROUND), "to": last + AROUND}
-    logs = await queries.pool.rows(
-        _RECORDS, {"id": trace, "count": RECORDS + 1, **window}, limits=queries.limits(rows=RECORDS + 1)
-    )
-    records = [_record(row) for row in logs[:RECORDS]]
-    return lay_out(trace, spans, records, count=count, more_records=len(logs) > RECORDS)
+    said_of_it = Search(trace=trace, since=max(0, first - AROUND), until=last + AROUND, limit=RECORDS, newest=False)
+    page = await page_of(queries, said_of_it)  # each record once, though it was printed and sent
+    records = [_record(one) for one in page.records]
+    return lay_out(trace, spans, records, count=count, more_records=page.cursor is not None)
 
 
 async def whole_id(queries: Queries, said: str) -> str:
@@ -152,13 +145,13 @@ def _events(times: Sequence[Any], names: Sequence[str], attributes: Sequence[dic
     ]
 
 
-def _record(row: dict[str, Any]) -> Record:
+def _record(found: LogRecord) -> Record:
     return Record(
-        at=int(row["at"]),
-        level=level(row["severity"], int(row["number"])),
-        service=row["service"],
-        instance=row["instance"],
-        span=row["span"].strip("0") and row["span"],
-        text=row["text"],
-        attributes=row["attributes"],
+        at=found.nanos,
+        level=level(found.level, found.severity),
+        service=found.service,
+        instance=found.instance,
+        span=found.span,
+        text=found.text,
+        attributes=found.attributes,
     )
