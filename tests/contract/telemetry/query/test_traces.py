@@ -227,8 +227,8 @@ async def test_hostile_words_change_nothing_in_the_store(shop: Stage) -> None:
 
 async def test_a_line_that_was_printed_and_sent_stands_in_the_trace_once(shop: Stage) -> None:
     await shop.pool.command(
-        "INSERT INTO logs (Timestamp, ServiceName, InstanceId, Source, Body, SeverityNumber)"
-        f" SELECT fromUnixTimestamp64Nano({NOON - 3_949_000_000}), 'orders', '', 'stdout', 'INFO reserving stock\x1b[31m', 9"
+        "INSERT INTO logs (Timestamp, TraceId, ServiceName, InstanceId, Source, Body, SeverityNumber)"
+        f" SELECT fromUnixTimestamp64Nano({NOON - 3_949_000_000}), toFixedString(unhex('{B}'), 16), 'orders', '', 'stdout', 'INFO reserving stock\x1b[31m', 9"
     )
     (record,) = (await shop.ask(f"traces/{B}"))["logs"]
     assert record["span"]
