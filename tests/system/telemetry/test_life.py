@@ -72,12 +72,13 @@ def export(platform: Platform, count: int = 3) -> int:
 
 def test_it_runs_beside_the_platform_and_takes_what_is_sent(observed: Platform) -> None:
     found = answering(observed)
+    before = found["receive"].get("accepted", {}).get("traces", 0)
     assert found["http_port"] == int(observed.environ["ATOLL_TELEMETRY_HTTP_PORT"])
     until(lambda: "telemetry" in parts_of(observed), "the node knows")
     assert parts_of(observed)["telemetry"] == f"otlp :{found['grpc_port']} :{found['http_port']}"
     assert psutil.Process(found["pid"]).nice() == 5
     assert export(observed) == 200
-    assert status(observed)["receive"]["accepted"] == {"traces": 3}
+    assert status(observed)["receive"]["accepted"]["traces"] == before + 3
     processes = until(lambda: [one["name"] for one in observed.node()["processes"]], "they are measured")
     assert "telemetry" in processes
 
@@ -136,6 +137,9 @@ def test_it_is_left_out_when_it_is_not_wanted_and_ended_when_it_ran_before(obser
     until(lambda: not alive(pid), "it is ended")
     assert status(observed) is None
     assert "telemetry" not in parts_of(observed)
+    os.kill(observed.node_pid, signal.SIGKILL)
+    observed.up()
+    assert answering(observed)["pid"] != pid
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_its_setting() -> None:
