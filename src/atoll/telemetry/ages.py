@@ -15,6 +15,10 @@ from atoll.settings import Telemetry
 DAY = 86_400
 NET = 2.0
 """Days after which the engine deletes spans that we did not: their end is ours, see `retention`."""
+SEEN = 1.0
+"""Days: of a series that lives it is written down once an hour; what it was called must outlive its samples."""
+RUN = 365.0
+"""Days: counts of one run of HAProxy are added up, and half of a sum would look like lost lines."""
 AIM = 0.95
 """Share of the limit that is left after something had to go: room for the next minutes."""
 
@@ -39,6 +43,8 @@ def ages(knobs: Telemetry) -> tuple[Age, ...]:
         Age("samples", "toDateTime(Timestamp)", knobs.metrics_days),
         Age("histograms", "toDateTime(Timestamp)", knobs.metrics_days),
         Age("exemplars", "toDateTime(Timestamp)", knobs.metrics_days),
+        Age("series", "toDateTime(LastSeen)", knobs.metrics_days + SEEN),
+        Age("request_lines", "toDateTime(Day)", knobs.metrics_days + RUN),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from atoll.kit.clock import SystemClock
 from atoll.settings import Tail, Telemetry
 from atoll.telemetry import otlp, tail
+from atoll.telemetry.ages import ages
 from atoll.telemetry.engine import Engine
 from atoll.telemetry.keeping import Keeper
 from atoll.telemetry.pool import EnginePool
@@ -139,6 +140,36 @@ async def test_rows_past_their_days_are_deleted_by_the_engine_itself(pool: Engin
     while clock.now() < end and len(await pool.rows("SELECT 1 FROM logs")) > 1:
         await clock.sleep(0.2)
     assert [row["Body"] for row in await pool.rows("SELECT Body FROM logs")] == ["new"]
+
+
+async def test_every_table_that_grows_has_an_end(pool: EnginePool) -> None:
+    """But three: the schema's versions, a boundary a day, and one row."""
+    small = {"schema_versions", "kept_until", "decided_until"}
+    await Retention(pool, SystemClock(), Telemetry()).sweep()
+    sql = (
+        "SELECT name, position(create_table_query, ' TTL ') > 0 AS ends FROM system.tables"
+        " WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
+    )
+    found = {row["name"]: bool(row["ends"]) for row in await pool.rows(sql)}
+    assert {name for name, ends in found.items() if not ends} == small
+    assert {age.table for age in ages(Telemetry())} == found.keys() - small
+
+
+async def test_series_end_after_their_samples_and_counts_of_lines_a_year_later(pool: EnginePool) -> None:
+    await Retention(pool, SystemClock(), Telemetry(metrics_days=7)).sweep()
+    await pool.command(
+        "INSERT INTO series (MetricName, SeriesId, LastSeen) SELECT 'm', number, now64(3) - toIntervalHour(24 * 8 + 12 - number * 24)"
+        " FROM numbers(3)"
+    )
+    await pool.command(
+        "INSERT INTO request_lines SELECT number, 'mesh', today() - 380 + number * 20, 9, 10 FROM numbers(2)"
+    )
+    for table in ("series", "request_lines"):
+        await pool.command(f"OPTIMIZE TABLE {table} FINAL")
+    assert [
+        row["SeriesId"] for row in await pool.rows("SELECT toInt32(SeriesId) AS SeriesId FROM series ORDER BY 1")
+    ] == [1, 2]
+    assert await pool.rows("SELECT toInt32(Run) AS run FROM request_lines") == [{"run": 1}]
 
 
 async def test_the_oldest_day_goes_when_the_disk_limit_is_passed(pool: EnginePool) -> None:
