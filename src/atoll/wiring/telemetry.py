@@ -22,7 +22,7 @@ from atoll.errors import AtollError, PortTaken
 from atoll.identity.token import ensure_token
 from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.files import private_folder
-from atoll.kit.garbage import one_arena, settle
+from atoll.kit.garbage import let_go_of_code, one_arena, settle
 from atoll.kit.logs import Log
 from atoll.server.listening import listening
 from atoll.server.ports import bind_tcp, bind_unix, taken
@@ -60,6 +60,7 @@ async def _until_told(settings: Settings) -> None:
     try:
         async with serving(settings, SystemClock()) as process:
             settle()
+            let_go_of_code()
             log.info("telemetry answers", http=process.http_port, grpc=process.grpc_port)
             await told.wait()
     except BaseExceptionGroup as group:

@@ -1,6 +1,6 @@
 """What waits to be committed, in columns: samples, native histograms, exemplars, and the series that are new.
 
-`inserts` makes Arrow streams of them, series first: a sample is never there without its series. Bits of values are kept.
+`inserts` makes blocks of ClickHouse's own format of them, series first: a sample is never there without its series. Bits of values are kept.
 """
 
 from __future__ import annotations
@@ -8,17 +8,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
+from atoll.telemetry import native
 from atoll.telemetry.engine import Insert
 from atoll.telemetry.metrics.entry import Entry
 from atoll.telemetry.metrics.series import Histogram
-
-MILLISECONDS = pa.timestamp("ms", tz="UTC")
-MAP = pa.map_(pa.string(), pa.string())
+from atoll.telemetry.native import MILLISECONDS, Column
 
 
 @dataclass(frozen=True)
@@ -92,85 +87,64 @@ class Rows:
         """What to insert, in this order."""
         made = []
         if self.series:
-            made.append(_insert("series", _series(self.series)))
+            made.append(_insert("series", len(self.series), _series(self.series)))
         if self.ids:
-            made.append(
-                _insert(
-                    "samples",
-                    {
-                        "MetricName": _words(self.names),
-                        "SeriesId": pa.array(np.frombuffer(self.ids, np.uint64)),
-                        "Timestamp": _times(np.frombuffer(self.times, np.int64)),
-                        "Value": pa.array(np.frombuffer(self.values, np.float64)),
-                    },
-                )
-            )
+            columns = {
+                "MetricName": native.texts(self.names),
+                "SeriesId": native.numbers("UInt64", self.ids),
+                "Timestamp": native.numbers(MILLISECONDS, self.times),
+                "Value": native.numbers("Float64", self.values),
+            }
+            made.append(_insert("samples", len(self.ids), columns))
         if self.histograms:
-            made.append(_insert("histograms", _histograms(self.histograms)))
+            made.append(_insert("histograms", len(self.histograms), _histograms(self.histograms)))
         if self.exemplars:
-            made.append(_insert("exemplars", _exemplars(self.exemplars)))
+            made.append(_insert("exemplars", len(self.exemplars), _exemplars(self.exemplars)))
         return made
 
 
-def _insert(table: str, columns: dict[str, Any]) -> Insert:
-    batch = pa.record_batch(list(columns.values()), names=list(columns))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return Insert(table=table, format="ArrowStream", data=[sink.getvalue().to_pybytes()], columns=tuple(columns))
+def _insert(table: str, rows: int, columns: dict[str, Column]) -> Insert:
+    return Insert(table=table, format="Native", data=[native.block(rows, columns)], columns=tuple(columns))
 
 
-def _words(words: list[str]) -> Any:
-    return pa.array(words, pa.string()).dictionary_encode()
-
-
-def _times(milliseconds: Any) -> Any:
-    return pa.array(milliseconds, pa.int64()).cast(MILLISECONDS)
-
-
-def _maps(maps: list[dict[str, str]]) -> Any:
-    return pa.array([list(one.items()) for one in maps], MAP)
-
-
-def _series(series: list[NewSeries]) -> dict[str, Any]:
-    times = _times([one.at for one in series])
+def _series(series: list[NewSeries]) -> dict[str, Column]:
+    times = native.numbers(MILLISECONDS, [one.at for one in series])
     return {
-        "MetricName": _words([one.name for one in series]),
-        "SeriesId": pa.array([one.id for one in series], pa.uint64()),
-        "Labels": _maps([one.labels for one in series]),
-        "Family": _words([one.about.family for one in series]),
-        "Type": _words([one.about.kind for one in series]),
-        "Unit": _words([one.about.unit for one in series]),
-        "Help": _words([one.about.help for one in series]),
+        "MetricName": native.texts(one.name for one in series),
+        "SeriesId": native.numbers("UInt64", [one.id for one in series]),
+        "Labels": native.maps([one.labels for one in series]),
+        "Family": native.texts(one.about.family for one in series),
+        "Type": native.texts(one.about.kind for one in series),
+        "Unit": native.texts(one.about.unit for one in series),
+        "Help": native.texts(one.about.help for one in series),
         "FirstSeen": times,
         "LastSeen": times,
     }
 
 
-def _histograms(rows: list[tuple[str, int, int, Histogram]]) -> dict[str, Any]:
+def _histograms(rows: list[tuple[str, int, int, Histogram]]) -> dict[str, Column]:
     values = [value for _, _, _, value in rows]
-    floats = pa.list_(pa.float64())
     return {
-        "MetricName": _words([name for name, _, _, _ in rows]),
-        "SeriesId": pa.array([series for _, series, _, _ in rows], pa.uint64()),
-        "Timestamp": _times([at for _, _, at, _ in rows]),
-        "Schema": pa.array([value.schema for value in values], pa.int8()),
-        "Count": pa.array([value.count for value in values], pa.float64()),
-        "Sum": pa.array([value.sum for value in values], pa.float64()),
-        "ZeroThreshold": pa.array([value.zero_threshold for value in values], pa.float64()),
-        "ZeroCount": pa.array([value.zero_count for value in values], pa.float64()),
-        "PositiveOffset": pa.array([value.positive_offset for value in values], pa.int32()),
-        "Positive": pa.array([value.positive for value in values], floats),
-        "NegativeOffset": pa.array([value.negative_offset for value in values], pa.int32()),
-        "Negative": pa.array([value.negative for value in values], floats),
+        "MetricName": native.texts(name for name, _, _, _ in rows),
+        "SeriesId": native.numbers("UInt64", [series for _, series, _, _ in rows]),
+        "Timestamp": native.numbers(MILLISECONDS, [at for _, _, at, _ in rows]),
+        "Schema": native.numbers("Int8", [value.schema for value in values]),
+        "Count": native.numbers("Float64", [value.count for value in values]),
+        "Sum": native.numbers("Float64", [value.sum for value in values]),
+        "ZeroThreshold": native.numbers("Float64", [value.zero_threshold for value in values]),
+        "ZeroCount": native.numbers("Float64", [value.zero_count for value in values]),
+        "PositiveOffset": native.numbers("Int32", [value.positive_offset for value in values]),
+        "Positive": native.lists("Float64", [value.positive.tolist() for value in values]),
+        "NegativeOffset": native.numbers("Int32", [value.negative_offset for value in values]),
+        "Negative": native.lists("Float64", [value.negative.tolist() for value in values]),
     }
 
 
-def _exemplars(rows: list[Exemplar]) -> dict[str, Any]:
+def _exemplars(rows: list[Exemplar]) -> dict[str, Column]:
     return {
-        "MetricName": _words([one.name for one in rows]),
-        "SeriesId": pa.array([one.id for one in rows], pa.uint64()),
-        "Timestamp": _times([one.at for one in rows]),
-        "Value": pa.array([one.value for one in rows], pa.float64()),
-        "Labels": _maps([one.labels for one in rows]),
+        "MetricName": native.texts(one.name for one in rows),
+        "SeriesId": native.numbers("UInt64", [one.id for one in rows]),
+        "Timestamp": native.numbers(MILLISECONDS, [one.at for one in rows]),
+        "Value": native.numbers("Float64", [one.value for one in rows]),
+        "Labels": native.maps([one.labels for one in rows]),
     }
