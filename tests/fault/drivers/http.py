@@ -73,7 +73,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,  # noqa: ASYNC109  a deadline of the request, answered with Broken
     ) -> Answer:
-        """One request; `body` is sent as JSON.
+        """One request; `body` is sent as JSON, bytes as they are.
 
         Raises:
             Broken: no connection, or it ended before the whole answer came, or `timeout` seconds passed.
@@ -122,7 +122,7 @@ class Client:
 
     def _request(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> bytes:
         host = "localhost" if isinstance(self.place, Path) else f"{self.place[0]}:{self.place[1]}"
-        content = b"" if body is None else msgspec.json.encode(body)
+        content = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
         named = {"Host": host, **({} if body is None else {"Content-Type": "application/json"}), **headers}
         if content or method not in {"GET", "HEAD", "DELETE"}:
             named["Content-Length"] = str(len(content))

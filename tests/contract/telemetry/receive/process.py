@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +32,9 @@ class Answer(NamedTuple):
 class Telemetry:
     """`atoll telemetry` on a state folder."""
 
-    def __init__(self, state: Path, **environ: str) -> None:
+    def __init__(self, state: Path, *, before: Sequence[str] = (), **environ: str) -> None:
         self.state = state
+        self.before = before
         self.log = state.parent / "telemetry.log"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ATOLL_", "OTEL_"))}
         self.environ = {**kept, "ATOLL_TELEMETRY_HTTP_PORT": "0", "ATOLL_TELEMETRY_GRPC_PORT": "0", **environ}
@@ -44,7 +45,7 @@ class Telemetry:
         """Start it; returns when it takes OTLP. It keeps its ports when it is started again."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*ATOLL, "--state", str(self.state), "telemetry"],
+                [*self.before, *ATOLL, "--state", str(self.state), "telemetry"],
                 env=self.environ,
                 stdout=output,
                 stderr=output,
@@ -127,11 +128,13 @@ class Telemetry:
 
 
 @contextlib.contextmanager
-def telemetry(folder: Path, environ: Mapping[str, str] | None = None) -> Iterator[Telemetry]:
-    """One that runs, for the length of the block."""
+def telemetry(
+    folder: Path, environ: Mapping[str, str] | None = None, *, before: Sequence[str] = ()
+) -> Iterator[Telemetry]:
+    """One that runs, for the length of the block; `before`: words in front of its command, which it replaces."""
     state = folder / "state"
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    one = Telemetry(state, **(environ or {}))
+    one = Telemetry(state, before=before, **(environ or {}))
     try:
         one.start()
         yield one
