@@ -208,12 +208,12 @@ class ChdbEngine:
             yield session
         finally:
             with self._guard:
-                idle = sum(map(len, self._free.values()))
-                if idle < IDLE:
+                keep = session.sound and sum(map(len, self._free.values())) < IDLE
+                if keep:
                     self._free.setdefault(limits, []).append(session)
                 else:
                     self._all.discard(session)
-            if idle >= IDLE:
+            if not keep:
                 session.close()
 
     def _opened(self, settings: Mapping[str, object], *, database: str = DATABASE) -> _Session:
@@ -240,6 +240,8 @@ class _Session:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._busy = threading.Lock()
+        self.sound = True
+        """Until a statement fails: chDB puts what it had written of that answer in front of the session's next one."""
 
     def run(
         self,
@@ -256,6 +258,7 @@ class _Session:
             try:
                 return bytes(self._connection.query(sql, shape, params=dict(parameters or {})).bytes())
             except Exception as error:  # chDB raises RuntimeError and its own class, with only a text
+                self.sound = False
                 raise of(str(error)) from error
 
     def close(self) -> None:
