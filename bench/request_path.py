@@ -53,8 +53,8 @@ def gateway(variant: str, folder: Path, port: int, upstream: int, routes: int, l
         only_log = (
             "  log global",
             "  log-format",
-            "  http-request set-var(txn.authority)",
-            "  http-request set-var(txn.agent)",
+            "  capture request header",
+            "  tcp-request connection set-var(sess.from)",
         )
         text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith(only_log))
     files.config.write_text(text)
@@ -150,10 +150,10 @@ def sample_lines(count: int, now_us: int) -> list[bytes]:
     """Lines as the gateway writes them."""
     return [
         (
-            f"gateway\t{now_us // 1000}\t{number}\t{now_us + number - 9000}\t{now_us + number}\t"
+            f"gateway\t10.0.0.{number % 250}\t{now_us // 1000}\t{number}\t{now_us + number - 9000}\t{now_us + number}\t"
             f"00-{number * 7919 + 1:032x}-{number + 1:016x}-01\t-\troute-{number % 50}|orders|orders\t"
             f"orders-{number % 3}:12345678\t-\tGET\tHTTP/1.1\t200\t--\t0\t0\t0\t0\t{number % 40}\t{number % 40}\t187\t512\t"
-            f"10.0.0.{number % 250}\t-\t-\tshop.example\t\\/api\\/orders\\/{number % 1000}\tMozilla\\/5.0 (X11; Linux x86_64)\t.1\n"
+            f"-\t{{|shop.example|Mozilla/5.0 (X11; Linux x86_64)}}\t/api/orders/{number % 1000}\t.2\n"
         ).encode()
         for number in range(count)
     ]

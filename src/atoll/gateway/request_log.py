@@ -3,9 +3,13 @@
 HAProxy never waits for its reader: the ring is in memory and bounded, what does not fit is lost, and HAProxy numbers
 its lines (`%lc`), so the reader knows how many. It connects by itself, as soon as somebody listens on the socket.
 
-What a client wrote is cut and passes `json`, which leaves neither tab nor line end; everything else in a line is a
-number, a word of ours or was checked by a rule. The columns are those of `raw_requests` in telemetry's schema; the
-last one says that the line is whole, and which layout it has.
+What a client wrote is cut. Its headers are captured, and HAProxy writes of them as `#09` what is not plain; a path has
+no space and no control characters, else its request was refused; everything else in a line is a number, a word of ours
+or was checked by a rule. The columns are those of `raw_requests` in telemetry's schema; the last one says that the line
+is whole, and which layout it has.
+
+A line is written for every request, so it holds what is cheap: a captured header costs a third of one in a variable, an
+address as text as much as a third of the line (it is made once for a connection).
 """
 
 from __future__ import annotations
@@ -15,23 +19,23 @@ from pathlib import Path
 
 from atoll.gateway import trace
 from atoll.gateway.quote import line, section
+from atoll.gateway.trace import REQUEST_ID_LIMIT
 from atoll.settings import Settings
 
 RING = "requests"
 RUN = "proc.run"
 """When this HAProxy started, ms since 1970: a new process counts its lines from 0 again."""
 PATH_LIMIT, HOST_LIMIT, AGENT_LIMIT = 512, 128, 160
-"""Bytes of what a client wrote that a line has of it; `json` may make six of one."""
+"""Bytes of what a client wrote that a line has of it; of a header's, three may be written for one."""
 LINE_LIMIT = 8192
 """Bytes of a line; above all the limits together."""
-ENDING = ".1"
+ENDING = ".2"
 
 _MARK = "-"
 """What breaker and fallback did with the request: nothing as yet."""
 _CALLER = "txn.caller"
-_HOST = f"%[var(txn.authority),bytes(0,{HOST_LIMIT}),json(utf8s)]"
-_PATH = f"%[var(txn.path),bytes(0,{PATH_LIMIT}),json(utf8s)]"
-_AGENT = f"%[var(txn.agent),bytes(0,{AGENT_LIMIT}),json(utf8s)]"
+_PATH = f"%[var(txn.path),bytes(0,{PATH_LIMIT})]"
+_CAPTURED = "%hr"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +80,20 @@ def ring_section(log: RequestLog) -> str:
     return "\n".join(lines) + "\n"
 
 
-GATEWAY_RULES = """\
-  http-request set-var(txn.authority) req.hdr(host)
-  http-request set-var(txn.agent) req.fhdr(user-agent)
+# one byte more than is allowed, so that one too long is known
+_CAPTURE_ID = f"  capture request header X-Request-Id len {REQUEST_ID_LIMIT + 1}\n"
+GATEWAY_RULES = f"""\
+  tcp-request connection set-var(sess.from) "var(sess.client),concat(\\t,{RUN})"
+{_CAPTURE_ID}\
+  capture request header Host len {HOST_LIMIT}
+  capture request header User-Agent len {AGENT_LIMIT}
 """
 
 
 def mesh_rules(services: str) -> str:
     """Who calls, when it says so and is registered: what the map file `services` knows. Before the header is dropped."""
     return (
-        f"  http-request set-var({_CALLER}) req.hdr(x-atoll-caller)"
+        f"{_CAPTURE_ID}  http-request set-var({_CALLER}) req.hdr(x-atoll-caller)"
         f" if {{ req.hdr(x-atoll-caller),map_str({services}) -m found }}\n"
     )
 
@@ -93,21 +101,21 @@ def mesh_rules(services: str) -> str:
 def http_format(edge: str) -> str:
     """The `log-format` of the gateway's or the mesh's listener."""
     outside = edge == "gateway"
-    client, host, agent = ("%[var(sess.client)]", _HOST, _AGENT) if outside else ("-", "-", "-")
+    began = "%[var(sess.from)]" if outside else f"- %[var({RUN})]"
     caller = "-" if outside else f"%[var({_CALLER})]"
     return _format(
-        f"{edge} %[var({RUN})] %lc %[var(txn.start)] %[date(0,us)] %[var(txn.trace)] %[var(txn.parent)]",
+        f"{edge} {began} %lc %[var(txn.start)] %[date(0,us)] %ID %[var(txn.parent)]",
         f"%[var(txn.at),field(2,|,3)] %s {caller} %HM %HV %ST %ts %rc %TR %Tw %Tc %Tr %Ta %U %B",
-        f"{client} %[var(txn.request_id)] {_MARK} {host} {_PATH} {agent}",
+        f"{_MARK} {_CAPTURED} {_PATH}",
     )
 
 
 def tcp_format(port: int) -> str:
     """The `log-format` of a tcp service's listener: one line for a connection, when it ends."""
     return _format(
-        f"tcp:{port:d} %[var({RUN})] %lc - %[date(0,us)] - -",
+        f"tcp:{port:d} - %[var({RUN})] %lc - %[date(0,us)] - -",
         "|%b| %s - - - 0 %ts %rc 0 %Tw %Tc 0 %Tt %U %B",
-        f"- - {_MARK} - - -",
+        f"{_MARK} - -",
     )
 
 

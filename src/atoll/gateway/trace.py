@@ -34,28 +34,31 @@ CONNECTION = """\
 """
 """Needs `sess.id`, which is random."""
 
-# `rand` times 2^32 plus the time stays below 2^63, where HAProxy's arithmetic ends.
+# A rule costs even where its condition fails, and most requests bring no trace: what only concerns those that do is kept
+# to few rules, and a whole request below a limit needs no look at one of its headers. HAProxy's unique id, which it
+# puts in a header and a line for half of what a rule and a variable cost, is the traceparent. `rand` times 2^32 plus the time stays below 2^63, where HAProxy's arithmetic ends.
 RULES = rf"""  http-request set-var(txn.start) date(0,us)
   http-request set-var(txn.span) rand(2147000000),mul(4294967296),add(txn.start),xxh64,hex,lower
   http-request set-var(txn.parent) req.fhdr(traceparent)
   acl parent var(txn.parent) -m found
   acl traced var(txn.trace) -m found
+  acl twice req.fhdr_cnt(traceparent) gt 1
   http-request set-var(txn.parent) 'var(txn.parent),regsub("{_NEWER}","00\1")' if parent !{{ var(txn.parent) -m beg 00- }}
-  http-request unset-var(txn.parent) if parent {{ req.fhdr_cnt(traceparent) gt 1 }}
-  http-request set-var(txn.trace) var(txn.parent),bytes(0,36),concat(,txn.span,-01) if {{ var(txn.parent) -m reg {_SAMPLED} }}
-  http-request set-var(txn.trace) var(txn.parent),bytes(0,36),concat(,txn.span,-00) if !traced {{ var(txn.parent) -m reg {_NOT_SAMPLED} }}
+  http-request set-var(txn.trace) var(txn.parent),bytes(0,36),concat(,txn.span,-01) if {{ var(txn.parent) -m reg {_SAMPLED} }} !twice
+  http-request set-var(txn.trace) var(txn.parent),bytes(0,36),concat(,txn.span,-00) if {{ var(txn.parent) -m reg {_NOT_SAMPLED} }} !twice
   http-request unset-var(txn.parent) if parent !traced
   http-request del-header tracestate if !traced or {{ req.fhdr(tracestate) -m len gt {STATE_LIMIT} }}
-  http-request set-var(txn.trace) var(sess.trace),concat(,txn.span,-),concat(,txn.span,-00) if !traced {{ var({UNSAMPLED}) -m found }} {{ rand({SHARES}),sub({UNSAMPLED}) lt 0 }}
+  http-request set-var(txn.trace) var(sess.trace),concat(,txn.span,-),concat(,txn.span,-00) if {{ var({UNSAMPLED}) -m found }} !traced {{ rand({SHARES}),sub({UNSAMPLED}) lt 0 }}
   http-request set-var(txn.trace) var(sess.trace),concat(,txn.span,-),concat(,txn.span,-01) if !traced
-  http-request set-header traceparent %[var(txn.trace)]
-  http-request del-header baggage if {{ req.fhdr(baggage) -m len gt {BAGGAGE_LIMIT} }}
+  http-request del-header traceparent
+  http-request del-header baggage if {{ req.len gt {BAGGAGE_LIMIT} }} {{ req.fhdr(baggage) -m len gt {BAGGAGE_LIMIT} }}
+  unique-id-format %[var(txn.trace)]
+  unique-id-header traceparent
 """
 """Before every rule that may answer, so that each answer can name its trace."""
 
 # What came is kept when it is harmless; what is made here is unique and has the trace in it.
-REQUEST_ID = rf"""  http-request set-var(txn.request_id) req.hdr(x-request-id) if {{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{{1,{REQUEST_ID_LIMIT}}}$ }}
-  http-request set-header x-request-id %[var(txn.trace),bytes(3,49)] if !{{ var(txn.request_id) -m found }}
+REQUEST_ID = rf"""  http-request set-header x-request-id %[var(txn.trace),bytes(3,49)] if !{{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{{1,{REQUEST_ID_LIMIT}}}$ }}
 """
 
 ANSWER = """\

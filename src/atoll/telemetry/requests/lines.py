@@ -9,7 +9,7 @@ import re
 
 import msgspec
 
-ENDING = b"\t.1\n"
+ENDING = b"\t.2\n"
 """What a whole line of a request ends with (gateway/request_log.py); nothing that a client sends can look so."""
 REMARK_LIMIT = 1024
 """Bytes of a line of HAProxy itself."""

@@ -262,7 +262,7 @@ class Receiver:
 
     async def _commit(self, lines: bytes) -> None:
         try:
-            await self._insert(Insert(table="raw_requests", format="TSV", data=(lines,), settings=LINES))
+            await self._insert(Insert(table="raw_requests", format="TSVRaw", data=(lines,), settings=LINES))
         except BadRequest as error:
             one, other = halves(lines)
             if not other:

@@ -1,9 +1,10 @@
 -- The gateway's request log: HAProxy's lines (gateway/request_log.py) become spans, a roll-up and a count of what is missing.
--- Every column of a line is text, and nothing in a line makes one of these views fail.
+-- Every column of a line is text (read as TSVRaw), and nothing in a line makes one of these views fail.
 
 CREATE TABLE IF NOT EXISTS raw_requests
 (
     Edge String,         -- gateway, mesh, tcp:PORT: the listener
+    Client String,       -- address; '-': on the mesh and tcp
     Run String,          -- start of the HAProxy process that wrote it, ms
     Line String,         -- its number, counted from 0 for each Run and Edge
     Started String,      -- µs since 1970; '-': before the first rule
@@ -25,13 +26,10 @@ CREATE TABLE IF NOT EXISTS raw_requests
     Active String,
     BytesIn String,
     BytesOut String,
-    Client String,
-    RequestId String,    -- that the client gave; '-': it is trace id and span id, with a dash between
     Mark String,         -- of breaker and fallback
-    Host String,
+    Headers String,      -- {x-request-id|host|user-agent}, on the mesh {x-request-id}: as they came, a byte that is not plain as #09
     Path String,
-    UserAgent String,
-    Complete String      -- '.1': the line is whole, and of this layout
+    Complete String      -- '.2': the line is whole, and of this layout
 )
 ENGINE = Null;
 
@@ -58,7 +56,9 @@ WITH
     toInt64OrZero(Ended) * 1000 AS stopped,
     toUInt64(greatest(toInt64OrZero(Active), 0)) * 1000 AS active,
     toUInt64(if(toInt64OrZero(Started) > 0, greatest(toInt64OrZero(Ended) - toInt64OrZero(Started), 0), active)) AS took,
-    {{time(stopped)}} AS ended
+    {{time(stopped)}} AS ended,
+    arrayMap(said -> if(position(said, '#') = 0, said, toValidUTF8(decodeURLComponent(replaceAll(replaceAll(said, '%', '%25'), '#', '%')))),
+        splitByChar('|', substring(r.Headers, 2, greatest(length(r.Headers), 2) - 2))) AS headers
 SELECT
     if(startsWith(r.Edge, 'tcp'), 'tcp', if(r.Edge = 'mesh', 'mesh', 'gateway')) AS Edge,
     ended - toIntervalMicrosecond(least(took, 8640000000000)) AS Started,
@@ -87,13 +87,13 @@ SELECT
     toUInt64OrZero(r.BytesIn) AS BytesIn,
     toUInt64OrZero(r.BytesOut) AS BytesOut,
     if(r.Client = '-', '', r.Client) AS Client,
-    if(r.RequestId = '-', '', r.RequestId) AS RequestId,
+    if(match(headers[1], '^[A-Za-z0-9._-]{1,128}$'), headers[1], '') AS RequestId,
     if(r.Mark = '-', '', r.Mark) AS Mark,
-    if(r.Host = '-', '', r.Host) AS Host,
-    if(r.Path = '-', '', r.Path) AS Path,
-    if(r.UserAgent = '-', '', r.UserAgent) AS UserAgent
+    headers[2] AS Host,
+    if(r.Path = '-', '', toValidUTF8(r.Path)) AS Path,
+    headers[3] AS UserAgent
 FROM raw_requests AS r
-WHERE r.Complete = '.1';
+WHERE r.Complete = '.2';
 
 -- A request through gateway or mesh as a span; bytes to a tcp service have no trace. What nobody sampled is only counted.
 CREATE MATERIALIZED VIEW IF NOT EXISTS read_requests_spans TO spans AS
@@ -217,5 +217,5 @@ SELECT
     max(toUInt64OrZero(r.Line)) AS Last,
     count() AS Lines
 FROM raw_requests AS r
-WHERE r.Complete = '.1'
+WHERE r.Complete = '.2'
 GROUP BY Run, Edge;

@@ -203,8 +203,8 @@ while chunk := connection.recv(1 << 16):
     for line in chunk.split(b"\\n"):
         if line.endswith(b"dropped"):
             print("said", line.split()[0].decode(), flush=True)
-    received += chunk.count(b"\\t.1\\n")
-    if b"\\\\/orders\\\\/last" in chunk:
+    received += chunk.count(b"\\t.2\\n")
+    if b"/orders/last" in chunk:
         break
 print("received", received, flush=True)
 """
@@ -239,7 +239,7 @@ async def test_what_arrives_at_a_stop_is_still_committed(tmp_path: Path, pool: E
     async with receiving(tmp_path / "requests.sock", pool, SystemClock()) as receiver:
         _, writer = await asyncio.open_unix_connection(str(tmp_path / "requests.sock"))
         for number in range(200):
-            writer.write(b"gateway\t7\t%d" % number + b"\t-" * 25 + b"\t.1\n")
+            writer.write(b"gateway\t-\t7\t%d" % number + b"\t-" * 22 + b"\t.2\n")
         await until(lambda: receiver.counts.connections == 1)
     writer.close()
     assert (receiver.counts.committed, receiver.counts.lost) == (200, 0)

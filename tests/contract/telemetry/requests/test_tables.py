@@ -16,6 +16,7 @@ TRACE, SPAN, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "a
 NOW = int(time.time() * 1e6)
 PLAIN = {
     "Edge": "gateway",
+    "Client": "10.0.0.1",
     "Run": "1795306669000",
     "Line": "0",
     "Started": str(NOW - 12_345),
@@ -37,19 +38,16 @@ PLAIN = {
     "Active": "12",
     "BytesIn": "230",
     "BytesOut": "500",
-    "Client": "10.0.0.1",
-    "RequestId": "-",
     "Mark": "-",
-    "Host": "shop.example",
-    "Path": r"\/api\/orders\/7",
-    "UserAgent": r"curl\/8",
-    "Complete": ".1",
+    "Headers": "{|shop.example|curl/8}",
+    "Path": "/api/orders/7",
+    "Complete": ".2",
 }
 
 
 def write(engine: Engine, *lines: dict[str, str] | bytes) -> None:
     rows = [each if isinstance(each, bytes) else text(each) for each in lines]
-    engine.insert(Insert(table="raw_requests", format="TSV", data=rows, settings=LINES))
+    engine.insert(Insert(table="raw_requests", format="TSVRaw", data=rows, settings=LINES))
 
 
 def text(changes: dict[str, str]) -> bytes:
@@ -69,7 +67,7 @@ def test_the_example_is_a_line() -> None:
 
 
 def test_a_request_becomes_a_span(engine: Engine) -> None:
-    write(engine, {"Parent": f"00-{TRACE}-{PARENT}-01", "RequestId": "mine-7"})
+    write(engine, {"Parent": f"00-{TRACE}-{PARENT}-01", "Headers": "{mine-7|shop.example|curl/8}"})
     (span,) = spans(engine)
     assert span == {
         "trace": TRACE,
@@ -241,6 +239,10 @@ def test_nothing_in_a_line_makes_the_insert_fail(engine: Engine) -> None:
         "99999999999999999999999",
         "\\N",
         "||||",
+        "{",
+        "{||}",
+        "{#|#0|#ZZ%41#}",
+        "{#00#FF|%|%%25}",
         "|",
         "%",
         "é",
@@ -258,12 +260,13 @@ def test_nothing_in_a_line_makes_the_insert_fail(engine: Engine) -> None:
 
 
 def test_what_is_no_whole_line_of_this_layout_is_left_out(engine: Engine) -> None:
-    write(engine, b"gateway\t1\n", b"\n", {"Complete": ".2"}, text({})[:-2] + b"\n", text({})[:-1] + b"\textra\n")
+    write(engine, b"gateway\t1\n", b"\n", {"Complete": ".1"}, text({})[:-2] + b"\n", text({})[:-1] + b"\textra\n")
     assert engine.rows("SELECT sum(Count) AS n FROM requests") == [{"n": 1}]
 
 
 def test_what_a_client_wrote_is_stored_as_it_wrote_it(engine: Engine) -> None:
-    write(engine, {"Path": r"\/a\"b\\c", "UserAgent": r"tab\there\u001b[31m"})
+    write(engine, {"Path": r'/a"b\N\c', "Headers": "{no good|a|tab#09here#1B[31m 100%41 #C3#A9 #FF #7C#7C}"})
     (span,) = spans(engine)
-    assert span["SpanAttributes"]["url.path"] == '/a"b\\c'
-    assert span["SpanAttributes"]["user_agent.original"] == "tab\there\\u001b[31m"
+    assert span["SpanAttributes"]["url.path"] == r'/a"b\N\c'
+    assert span["SpanAttributes"]["user_agent.original"] == "tab\there\x1b[31m 100%41 é \N{REPLACEMENT CHARACTER} ||"
+    assert "atoll.request.id" not in span["SpanAttributes"]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from atoll.telemetry.requests.lines import REMARK_LIMIT, REMARKS, halves, sort
 
-LINE = b"gateway\t1\t0\t.1\n"
+LINE = b"gateway\t1\t0\t.2\n"
 
 
 def test_a_block_of_requests_is_passed_on_as_it_is() -> None:
@@ -24,7 +24,7 @@ def test_what_haproxy_says_itself_is_told_apart() -> None:
         + LINE
         + b"1 event dropped\n"
         + b"gateway\t1\t7\tcut off\n"
-        + b"gateway\t1\t7\tof another layout\t.2\n"
+        + b"gateway\t1\t7\tof another layout\t.3\n"
         + b"\n"
     )
     assert found.requests == LINE * 2
@@ -33,7 +33,7 @@ def test_what_haproxy_says_itself_is_told_apart() -> None:
 
 
 def test_a_client_cannot_write_a_notice() -> None:
-    evil = rb"gateway" + b"\t1\t0\t99 events dropped\\n\t9 events dropped\t.1\n"
+    evil = rb"gateway" + b"\t1\t0\t99 events dropped\\n\t9 events dropped\t.2\n"
     assert sort(evil + b"odd\tline\n").dropped == 0
 
 
@@ -50,7 +50,7 @@ def test_bytes_that_are_no_text_are_shown_as_such() -> None:
 
 @pytest.mark.parametrize("count", range(1, 9))
 def test_halves_are_whole_lines_and_get_smaller(count: int) -> None:
-    lines = [b"%d\t.1\n" % (10**number) for number in range(count)]
+    lines = [b"%d\t.2\n" % (10**number) for number in range(count)]
     one, other = halves(b"".join(lines))
     assert one + other == b"".join(lines)
     assert one.endswith(b"\n")

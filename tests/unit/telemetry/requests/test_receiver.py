@@ -14,7 +14,7 @@ from atoll.testing.clock import FakeClock, settle
 
 
 def line(number: int) -> bytes:
-    return b"gateway\t1\t%d\t.1\n" % number
+    return b"gateway\t1\t%d\t.2\n" % number
 
 
 class FakePool:
@@ -107,7 +107,7 @@ async def test_a_line_that_cannot_be_parsed_does_not_stop_its_neighbours(
     receiver: Receiver, pool: FakePool, clock: FakeClock
 ) -> None:
     poisoned = [line(number) for number in range(40)]
-    poisoned[17] = b"gateway\tpoison\t.1\n"
+    poisoned[17] = b"gateway\tpoison\t.2\n"
     receiver.take(b"".join(poisoned))
     await clock.advance(5)
     assert pool.rows() == b"".join(each for each in poisoned if b"poison" not in each)
