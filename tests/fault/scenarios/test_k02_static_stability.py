@@ -12,14 +12,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from atoll.kit.tasks import owned
 from atoll.testing.history import Call, Outcome
 from atoll.testing.promises import Breach, judge
 from tests.fault.drivers.driver_api_writes import driver_api_writes
 from tests.fault.drivers.driver_requests import no_request_failed
 from tests.fault.faults.process import kill, paused
-from tests.fault.platform import Fleet, own_fleet, signal_all
+from tests.fault.platform import Fleet, comes, own_fleet, signal_all
 from tests.fault.scenario import Scenario
+from tests.system.platform.stage import free_port, listens
 
 RIGHT = 2.0
 """Seconds after the fault within which everything agrees again."""
@@ -51,6 +54,40 @@ async def test_requests_go_on_while_node_and_control_plane_are_dead(scenario: Sc
     assert status["expired"] == 0
     assert (after.master, after.workers, after.instances) == (before.master, before.workers, before.instances)
     assert right <= RIGHT + REPORT
+
+
+@pytest.mark.slow
+async def test_requests_go_on_while_nothing_but_the_data_plane_runs(scenario: Scenario) -> None:
+    """K2 as it stands: node, control plane and telemetry are all dead."""
+    pytest.importorskip("chdb", reason='needs pip install "atoll[telemetry]"')
+    history = scenario.history("requests")
+    http, grpc = free_port(), free_port()
+    with own_fleet(
+        ATOLL_TELEMETRY_ENABLED="1", ATOLL_TELEMETRY_HTTP_PORT=str(http), ATOLL_TELEMETRY_GRPC_PORT=str(grpc)
+    ) as fleet:
+        await comes(lambda: telemetry_of(fleet) is not None, "telemetry answers", within=30)
+        first, before = telemetry_of(fleet), fleet.parts()
+        assert first is not None
+        async with fleet.load(history):
+            signal_all({pid for pid in (before.node, before.control_plane, first) if pid is not None}, signal.SIGKILL)
+            await asyncio.sleep(scenario.times(3, 120))
+            alone, listening = fleet.parts(), listens(http)
+            await fleet.do(fleet.platform.up)
+            right = await fleet.converged()
+        await comes(lambda: telemetry_of(fleet) not in {None, first}, "telemetry is back", within=30)
+        after = fleet.parts()
+    scenario.measured(
+        requests=len(history.calls), failed=len(no_request_failed(history.calls)), right_after_s=round(right, 1)
+    )
+    assert (alone.node, alone.control_plane, listening) == (None, None, False), "the fault did not bite"
+    judge(no_request_failed(history.calls))
+    assert (after.master, after.workers, after.instances) == (before.master, before.workers, before.instances)
+
+
+def telemetry_of(fleet: Fleet) -> int | None:
+    """The process id of telemetry; None while it does not answer."""
+    answer = fleet.platform.api("GET", "/telemetry/status")
+    return int(answer.json["pid"]) if answer.status == 200 else None
 
 
 async def test_requests_go_on_while_the_control_plane_is_kept_dead_and_then_paused(
