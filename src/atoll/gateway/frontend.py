@@ -130,7 +130,7 @@ def gateway_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool =
         line("bind", address(settings.host, settings.port)),
         line("option", "http-restrict-req-hdr-names", "reject"),
         _CONNECTION.rstrip(),
-        *(rules.rstrip() for rules in (*traces, request_log.GATEWAY_RULES) if logged),
+        *(rules.rstrip() for rules in (request_log.GATEWAY_RULES, *traces, request_log.ENDING_RULES) if logged),
         _HOST.rstrip(),
         _OWNERSHIP.rstrip(),
         (trace.REQUEST_ID if logged else _REQUEST_ID).rstrip(),
@@ -149,7 +149,8 @@ def mesh_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool = Fa
     Paths and headers go on as they came, but for `x-atoll-*`: caller and callee are of one platform. When `logged`, with
     traces and the request log.
     """
-    traces = [trace.CONNECTION, request_log.http_format("mesh"), trace.RULES, request_log.mesh_rules(_SERVICES)]
+    log = [request_log.ENDING_RULES, request_log.http_format("mesh"), trace.RULES, request_log.mesh_rules(_SERVICES)]
+    traces = [trace.CONNECTION, *log]
     parts = [
         section("frontend", MESH, "from", "base"),
         line("bind", address(MESH_HOST, settings.mesh_port)),

@@ -63,7 +63,8 @@ def global_lines(log: RequestLog) -> list[str]:
     hidden = trace.unsampled(log.sampling)
     if hidden:
         lines.append(f"  set-var {trace.UNSAMPLED} int({hidden})")
-    return [line("log", f"ring@{RING}", "len", str(LINE_LIMIT), "format", "raw", "local0", "info"), *lines]
+    form = ("len", str(LINE_LIMIT), "format", "raw", "local0")
+    return [line("log", f"ring@{RING}", *form, "info"), line("log", str(last_lines(log.socket)), *form, LAST), *lines]
 
 
 def ring_section(log: RequestLog) -> str:
@@ -88,6 +89,19 @@ GATEWAY_RULES = f"""\
   capture request header Host len {HOST_LIMIT}
   capture request header User-Agent len {AGENT_LIMIT}
 """
+
+
+LAST = "notice"
+"""Level of the lines that do not only go into the ring."""
+ENDING_RULES = f"""\
+  http-after-response set-log-level {LAST} if {{ stopping }}
+"""
+"""A HAProxy that ends after a reload closes its ring at once; what its clients still ask for is sent line by line."""
+
+
+def last_lines(socket: Path) -> Path:
+    """The datagram socket beside the ring's `socket`."""
+    return socket.with_suffix(".last")
 
 
 def mesh_rules(services: str) -> str:

@@ -35,7 +35,7 @@ CONNECTION = """\
 """Needs `sess.id`, which is random."""
 
 # A rule costs even where its condition fails, and most requests bring no trace: what only concerns those that do is kept
-# to few rules, and a whole request below a limit needs no look at one of its headers. HAProxy's unique id, which it
+# to few rules. HAProxy's unique id, which it
 # puts in a header and a line for half of what a rule and a variable cost, is the traceparent. `rand` times 2^32 plus the time stays below 2^63, where HAProxy's arithmetic ends.
 RULES = rf"""  http-request set-var(txn.start) date(0,us)
   http-request set-var(txn.span) rand(2147000000),mul(4294967296),add(txn.start),xxh64,hex,lower
@@ -51,7 +51,7 @@ RULES = rf"""  http-request set-var(txn.start) date(0,us)
   http-request set-var(txn.trace) var(sess.trace),concat(,txn.span,-),concat(,txn.span,-00) if {{ var({UNSAMPLED}) -m found }} !traced {{ rand({SHARES}),sub({UNSAMPLED}) lt 0 }}
   http-request set-var(txn.trace) var(sess.trace),concat(,txn.span,-),concat(,txn.span,-01) if !traced
   http-request del-header traceparent
-  http-request del-header baggage if {{ req.len gt {BAGGAGE_LIMIT} }} {{ req.fhdr(baggage) -m len gt {BAGGAGE_LIMIT} }}
+  http-request del-header baggage if {{ req.fhdr(baggage) -m len gt {BAGGAGE_LIMIT} }}
   unique-id-format %[var(txn.trace)]
   unique-id-header traceparent
 """

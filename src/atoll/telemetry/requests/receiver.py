@@ -8,6 +8,9 @@ is bounded by HELD; beyond it we stop reading, HAProxy's ring fills, and what it
 So a slow, full or absent engine costs lines, never requests. How many are missing in all is in `gaps`: HAProxy numbers
 its lines, which also finds those that nobody could count.
 
+A HAProxy that ends after a reload closes its ring at once. What its clients still ask for comes as datagrams, beside
+the socket.
+
 A line is committed at least once. A commit that the engine cannot read is halved until the culprit is alone; that one
 is set aside (counted, its start in the log), its neighbours are stored.
 """
@@ -33,7 +36,7 @@ from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.telemetry.engine import Insert
 from atoll.telemetry.requests.gaps import Rows, read_gaps
-from atoll.telemetry.requests.lines import halves, sort
+from atoll.telemetry.requests.lines import ENDING, halves, sort
 
 HELD = 16 << 20
 """Bytes of lines that wait here for the engine, at most, and one block of each connection."""
@@ -43,6 +46,8 @@ BATCH = 4 << 20
 """Bytes of one commit."""
 LINE_LIMIT = 64 << 10
 """Bytes without a line's end after which a connection is not HAProxy's log."""
+DATAGRAMS = 256
+"""Datagrams that are read in a row."""
 CONNECTIONS = 64
 """Open at once: one for each HAProxy process that lives."""
 FIRST_WAIT = 0.05
@@ -88,6 +93,8 @@ class Counts:
     """Connections beyond CONNECTIONS, or that sent no lines."""
     lines: int = 0
     """Lines of requests that came."""
+    last_lines: int = 0
+    """Of these, lines of a HAProxy that was ending."""
     bytes: int = 0
     committed: int = 0
     waiting: int = 0
@@ -153,6 +160,17 @@ class Receiver:
             self._news.set()
         if counts.waiting >= HELD and not self._paused:
             self._pause(stop=True)
+
+    def take_last(self, line: bytes) -> None:
+        """The line of a request to a HAProxy that ends. What it says of itself it says in its ring too."""
+        line = line if line.endswith(b"\n") else line + b"\n"
+        if not line.endswith(ENDING):
+            return
+        if self._paused:
+            self.counts.dropped += 1
+            return
+        self.counts.last_lines += 1
+        self.take(line)
 
     def _odd(self, count: int, text: bytes) -> None:
         self.counts.odd += count
@@ -372,31 +390,44 @@ async def receiving(path: Path, pool: Pool, clock: Clock) -> AsyncIterator[Recei
         OSError: the socket cannot be made.
     """
     receiver = Receiver(pool, clock)
-    listener = await asyncio.to_thread(_listen, path)
-    server = await asyncio.get_running_loop().create_unix_server(lambda: _Connection(receiver), sock=listener)
+    listener, datagrams = await asyncio.to_thread(_listen, path)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_unix_server(lambda: _Connection(receiver), sock=listener)
     try:
+        loop.add_reader(datagrams.fileno(), _read_last, datagrams, receiver)
         async with owned("requests") as tasks:
             tasks.start("commit", receiver.run())
             tasks.start("gaps", receiver.look(pool))
             yield receiver
             server.close()
+            _read_last(datagrams, receiver)
+            loop.remove_reader(datagrams.fileno())
             await receiver.hang_up()
         await receiver.finish()
     finally:
+        loop.remove_reader(datagrams.fileno())
+        datagrams.close()
         server.close()
 
 
-def _listen(path: Path) -> socket.socket:
+def _read_last(datagrams: socket.socket, receiver: Receiver) -> None:
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(DATAGRAMS):
+            receiver.take_last(datagrams.recv(LINE_LIMIT))
+
+
+def _listen(path: Path) -> tuple[socket.socket, socket.socket]:
+    """The listener of rings, and beside it the socket for last lines (gateway/request_log.py names it the same)."""
     private_folder(path.parent)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(path))
-        path.chmod(0o600)
-    except OSError:
-        listener.close()
-        raise
-    listener.listen(CONNECTIONS)
-    listener.setblocking(False)
-    return listener
+    with contextlib.ExitStack() as opened:
+        sockets = []
+        for kind, place in ((socket.SOCK_STREAM, path), (socket.SOCK_DGRAM, path.with_suffix(".last"))):
+            sockets.append(opened.enter_context(socket.socket(socket.AF_UNIX, kind)))
+            place.unlink(missing_ok=True)
+            sockets[-1].bind(str(place))
+            place.chmod(0o600)
+            sockets[-1].setblocking(False)
+        listener, datagrams = sockets
+        listener.listen(CONNECTIONS)
+        opened.pop_all()
+    return listener, datagrams

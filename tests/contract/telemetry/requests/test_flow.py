@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -247,6 +248,33 @@ async def test_what_arrives_at_a_stop_is_still_committed(tmp_path: Path, pool: E
     assert receiver.counts.connections == 0
 
 
+async def test_what_is_asked_of_a_haproxy_that_ends_has_its_line(tmp_path: Path, reader: Receiver) -> None:
+    with shop(tmp_path) as (haproxy, _, _), contextlib.ExitStack() as stack:
+        held = [http.client.HTTPConnection("127.0.0.1", haproxy.settings.port, timeout=5) for _ in range(8)]
+        for number, connection in enumerate(held):
+            stack.callback(connection.close)
+            await asyncio.to_thread(connection.request, "GET", f"/quick/{number}")
+            assert (await asyncio.to_thread(connection.getresponse)).read() == b"ok"
+        await until(lambda: reader.counts.lines == 8)
+        assert haproxy.process is not None
+        haproxy.process.send_signal(signal.SIGUSR1)  # as a reload does with the old process
+        await until(lambda: reader.counts.connections == 0)
+        for connection in held:
+            await asyncio.to_thread(connection.request, "GET", "/quick/last")
+            assert (await asyncio.to_thread(connection.getresponse)).read() == b"ok"
+        await until(lambda: reader.counts.last_lines == 8)
+        await committed(reader, 16)
+
+
+async def test_only_whole_lines_of_requests_are_taken_as_last_ones(tmp_path: Path, reader: Receiver) -> None:
+    line = b"gateway\t-\t7\t%d" + b"\t-" * 22 + b"\t.2"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        for text in (b"Proxy gateway stopped.\n", b"\xff" * 9000, b"", line % 0, b"x\ty\n", line % 1 + b"\n"):
+            sender.sendto(text, str(tmp_path / "requests.last"))
+    await committed(reader, 2)
+    assert (reader.counts.lines, reader.counts.last_lines, reader.counts.odd) == (2, 2, 0)
+
+
 async def test_the_socket_is_for_this_user_only_and_takes_the_place_of_an_old_one(
     tmp_path: Path, pool: EnginePool
 ) -> None:
@@ -254,6 +282,7 @@ async def test_the_socket_is_for_this_user_only_and_takes_the_place_of_an_old_on
     path.touch()
     async with receiving(path, pool, SystemClock()):
         assert path.stat().st_mode & 0o777 == 0o600
+        assert path.with_suffix(".last").stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_connection_without_lines_is_ended(tmp_path: Path, reader: Receiver) -> None:
