@@ -83,6 +83,22 @@ def test_a_bomb_is_refused_at_the_limit(process: Telemetry, encoding: str) -> No
     assert (process.cpu - used) / 4 <= 0.4
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_one_bomb_costs_no_more_memory_than_a_few_bodies_and_no_more_time_than_one(
+    process: Telemetry, encoding: str
+) -> None:
+    """G1, by the catalogue's own measure."""
+    bomb = packed(encoding)
+    before, used, most = process.memory, process.cpu, 0
+    with concurrent.futures.ThreadPoolExecutor(1) as sender:
+        sent = sender.submit(process.send, "/v1/traces", bomb, content_encoding=encoding)
+        while not sent.done():
+            most = max(most, process.memory)
+    assert sent.result().status == 413
+    assert max(most, process.memory) - before <= 64 * MIB
+    assert process.cpu - used <= 0.2
+
+
 def test_a_bomb_in_a_bomb_and_many_members_are_refused(process: Telemetry) -> None:
     nested = gzip.compress(packed("gzip"))
     assert process.send("/v1/traces", nested, content_encoding="gzip, gzip").status == 415
