@@ -29,6 +29,7 @@ system: setup  # whole platforms as a user has them, the slow ones too
 
 fault: setup  # breaks the running system on purpose: the long form of tests/fault, with a new seed each time
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ATOLL_FAULT=long $(BIN)/pytest tests/fault -p no:randomly --tb=short
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow tests/contract/telemetry
 
 soak: setup  # hours of a platform under load, churn and faults; SOAK=10m for the short form
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.fault.soak
