@@ -79,7 +79,7 @@ async def test_telemetry_stands_still_and_dies_and_no_request_notices(scenario: 
     settings.run.mkdir(parents=True, mode=0o700)
     command = [sys.executable, "-m", "atoll.cli.main", "telemetry"]
     told, output = environ(settings), scenario.folder / "telemetry.log"
-    phases = {name: scenario.history(name) for name in ("well", "paused", "dead")}
+    phases = {name: scenario.history(name) for name in ("well", "paused", "dead", "long")}
     warm = scenario.history("warm")  # the first requests are slower, whoever reads their lines
     windows, seconds = scenario.times(1, 6), WINDOW if scenario.long else 1.0
     async with upstreams("one") as (one,):
@@ -101,10 +101,10 @@ async def test_telemetry_stands_still_and_dies_and_no_request_notices(scenario: 
                         await load("paused")
                 if scenario.long:
                     with paused(process.pid):
-                        await load("paused", 60)
+                        await load("long", 60)
                 os.kill(process.pid, signal.SIGKILL)
                 await process.wait()
-                await load("dead", 60 if scenario.long else seconds)
+                await load("long" if scenario.long else "dead", 60 if scenario.long else seconds)
             for _ in range(windows - 1):
                 async with running(command, environ=told, output=output) as process:
                     await serves(settings)

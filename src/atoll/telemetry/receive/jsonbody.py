@@ -24,6 +24,9 @@ HOLDERS = ("links", "exemplars")
 """Lists inside an item, or inside its data points, whose members have ids too."""
 POINTS = ("gauge", "sum", "histogram", "exponentialHistogram", "exponential_histogram", "summary")
 
+LEVELS = 120
+"""Of JSON in one item: every fourth is a list, and no message of protobuf."""
+
 
 def protobuf(signal: Signal, body: bytes) -> tuple[bytes, Counter[str]]:
     """The request as protobuf, and how many items could not be read, by reason. Blocking: 50 µs an item.
@@ -76,12 +79,27 @@ def _resource(told: Any, words: Words, rejected: Counter[str]) -> Any:
 
 def _parsed(told: Any, kind: type[Any]) -> Any:
     """`told` as a message; None: it is not one."""
-    if not isinstance(told, dict):
+    if not isinstance(told, dict) or _too_deep(told):
         return None
     try:
         return json_format.ParseDict(told, kind(), ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError, TypeError, RecursionError, AttributeError):
         return None
+
+
+def _too_deep(told: Any) -> bool:
+    """What alone is just inside protobuf's hundred levels would be outside of them in its request."""
+    level = [told]
+    for _ in range(LEVELS):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _members(told: Any, name: str) -> list[Any]:
