@@ -3,7 +3,7 @@
 Three gateways of the product, the same but for what is measured, in short interleaved rounds (A B C A B C …): `off`,
 `trace` (trace context only) and `log` (trace context and request log, read by the real receiver into a real engine, in a
 process of its own). A paired bootstrap over the rounds gives the ratio's uncertainty. Then one process reads lines from
-a socket as fast as it can (`receiver`), and single requests are asked for until they are found (`freshness`).
+a socket as fast as it can (`receiver`), and single requests are asked for until they are found (`freshness`; `busy`: while another client asks without a pause).
 One JSON line each.
 """
 
@@ -198,8 +198,10 @@ async def receiver(count: int) -> dict[str, object]:
     }
 
 
-async def freshness(requests: int) -> dict[str, object]:
-    """From a request's end to its span in an answer of the engine, one request after the other."""
+async def freshness(requests: int, *, busy: bool) -> dict[str, object]:
+    """From a request's end to its span in an answer of the engine, one request after the other; when `busy`, beside a
+    connection that asks without a pause.
+    """
     waits = []
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with tempfile.TemporaryDirectory(prefix="atoll-bench-") as scratch:
@@ -210,13 +212,26 @@ async def freshness(requests: int) -> dict[str, object]:
         processes = [subprocess.Popen(peers.origin(base, upstream), **quiet)]  # noqa: ASYNC220 - before it matters
         try:
             wait_for_port(upstream, processes[0])
-            async with receiving(base / "requests.sock", pool, SystemClock()):
+            async with receiving(base / "requests.sock", pool, SystemClock()) as receiver:
                 folder = base / "log"
                 folder.mkdir()
                 command = gateway("log", folder, port, upstream, 10, base / "requests.sock")
                 processes.append(subprocess.Popen(command, cwd=folder, **quiet))  # noqa: ASYNC220
                 wait_for_port(port, processes[1])
                 await asyncio.sleep(2)
+                beside = f"http://127.0.0.1:{port}/route-%d/items"
+                if busy:
+                    command = [
+                        sys.executable,
+                        "-m",
+                        "bench.load",
+                        beside,
+                        "--seconds=60",
+                        "--connections=1",
+                        "--paths=10",
+                    ]
+                    processes.append(subprocess.Popen(command, **quiet))  # noqa: ASYNC220
+                before, began = receiver.counts.lines, time.perf_counter()
                 for number in range(requests):
                     reader, writer = await asyncio.open_connection("127.0.0.1", port)
                     writer.write(b"GET /route-1/x HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
@@ -230,6 +245,7 @@ async def freshness(requests: int) -> dict[str, object]:
                         await asyncio.sleep(0.01)
                     waits.append(time.perf_counter() - ended)
                     await asyncio.sleep(0.37 * (number % 3))
+                rate = (receiver.counts.lines - before) / (time.perf_counter() - began)
         finally:
             for process in processes:
                 stop(process)
@@ -239,6 +255,8 @@ async def freshness(requests: int) -> dict[str, object]:
     return {
         "bench": "request_freshness",
         "requests": requests,
+        "lines_per_s": round(rate),
+        "commits": receiver.counts.commits,
         "p50_s": round(statistics.median(waits), 3),
         "p95_s": round(waits[int(len(waits) * 0.95)], 3),
         "max_s": round(waits[-1], 3),
@@ -250,7 +268,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=0.8)
     parser.add_argument("--routes", type=int, default=1000)
-    parser.add_argument("--only", choices=("path", "receiver", "freshness"))
+    parser.add_argument("--only", choices=("path", "receiver", "freshness", "busy"))
     parser.add_argument("--lines", type=int, default=100_000)
     parser.add_argument("--receive", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--send", type=Path, help=argparse.SUPPRESS)
@@ -266,10 +284,10 @@ def main() -> None:
     # an engine takes one store a process
     if given.only == "receiver":
         print(json.dumps(uvloop.run(receiver(given.lines))))
-    if given.only == "freshness":
-        print(json.dumps(uvloop.run(freshness(30))))
+    if given.only in {"freshness", "busy"}:
+        print(json.dumps(uvloop.run(freshness(30, busy=given.only == "busy"))))
     if given.only is None:
-        for part in ("receiver", "freshness"):
+        for part in ("receiver", "freshness", "busy"):
             subprocess.run([sys.executable, "-m", "bench.request_path", f"--only={part}"], check=True)
 
 

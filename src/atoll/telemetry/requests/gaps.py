@@ -1,6 +1,6 @@
 """How many requests have no line: HAProxy numbers its lines, what is missing among the numbers was lost on the way.
 
-Lines are lost when HAProxy's ring was full, when nobody listened for longer than it holds, some ten with each reload,
+Lines are lost when HAProxy's ring was full, when nobody listened for longer than it holds, a few with each reload,
 and what this process held when it was killed.
 """
 

@@ -52,7 +52,7 @@ CONNECTIONS = 64
 """Open at once: one for each HAProxy process that lives."""
 FIRST_WAIT = 0.05
 """Seconds that lines are gathered after quiet."""
-INTERVAL, LONGEST_INTERVAL = 0.5, 1.0
+INTERVAL, LONGEST_INTERVAL = 0.4, 0.7
 """Seconds between two commits: a commit costs some 20 ms whatever is in it. Longer when commits are slow."""
 SHARE = 4
 """A commit is followed by a pause of this many times what it took, up to the longest interval."""

@@ -71,9 +71,7 @@ async def test_after_quiet_lines_are_committed_almost_at_once(
     assert (receiver.counts.lines, receiver.counts.committed, receiver.counts.waiting) == (2, 2, 0)
 
 
-async def test_under_traffic_there_are_two_commits_a_second(
-    receiver: Receiver, pool: FakePool, clock: FakeClock
-) -> None:
+async def test_under_traffic_commits_are_few(receiver: Receiver, pool: FakePool, clock: FakeClock) -> None:
     for number in range(100):
         receiver.take(line(number))
         await clock.advance(0.1)
