@@ -21,7 +21,9 @@ OWN = b'{"code":"sold-out","type":"about:blank","status":503,"detail":"\\u00e4 n
 
 
 def route(name: str) -> Route:
-    return Route(name=RouteName(name), match=Match(path=PathText(f"/{name}")), shares=(Share(service=ServiceName(name)),))
+    return Route(
+        name=RouteName(name), match=Match(path=PathText(f"/{name}")), shares=(Share(service=ServiceName(name)),)
+    )
 
 
 class Refuses(socketserver.BaseRequestHandler):

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.errors import InvalidValue
-from atoll.errors import Origin
+from atoll.errors import InvalidValue, Origin
 from atoll.gateway import problem
 from atoll.gateway.backend import server_line, server_options
 from atoll.gateway.config import Files, GatewayConfig, Kind, Server, Traits
@@ -147,3 +146,14 @@ def test_a_code_stands_for_one_status() -> None:
     for answer in problem.ANSWERS:
         for code in answer.codes or (answer.code,):
             assert known.setdefault(code, answer.status) == answer.status
+
+
+def test_every_code_is_documented_as_it_is() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "errors.md").read_text()
+    for answer in problem.ANSWERS:
+        for code in answer.codes or (answer.code,):
+            row = next(line for line in page.splitlines() if line.startswith(f"| `{code}` | {answer.status} |"))
+            cells = [cell.strip() for cell in row.split("|")]
+            known = {"true": "yes", "false": "no"}.get(answer.retryable, "when repeating is harmless")
+            assert cells[4] == known, row
+            assert cells[3] in answer.origin, row
