@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import click
 import msgspec
 import pytest
 
+from atoll.cli.main import atoll
 from atoll.cli.why.evidence import Case, End, Hop, Said
 from atoll.cli.why.reading import ends_of, hops_of, trace_of
 from atoll.cli.why.rules import focus, judge
@@ -110,6 +112,20 @@ def test_the_cause_that_fits_best_comes_first(case: Case, code: str, words: str)
     assert words in found[0].cause
     assert [one.weight for one in found] == sorted((one.weight for one in found), reverse=True)
     assert all(0 < one.weight <= 100 for one in found)
+
+
+def test_every_command_that_is_advised_can_be_given() -> None:
+    advised = {text for _, case, *_ in CASES for one in judge(case) for text in one.next if text.startswith("atoll ")}
+    assert len(advised) > 10
+    for text in advised:
+        command: click.Command = atoll
+        words = text.split()[1:]
+        context = click.Context(atoll)
+        while isinstance(command, click.Group) and words:
+            _, found, words = command.resolve_command(context, words)
+            assert found is not None, text
+            command = found
+        command.make_context("atoll", words, parent=context)
 
 
 def test_what_went_wrong_on_the_way_of_a_success_is_told_second() -> None:

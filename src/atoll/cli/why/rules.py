@@ -94,7 +94,7 @@ def _of_hop(case: Case, hop: Hop) -> Iterable[Verdict]:
             60,
             Origin.GATEWAY,
             f"the answer of {_whom(hop)} broke off ({hop.termination})",
-            "atoll logs gateway",
+            "atoll doctor",
         )
     else:
         yield _succeeded(case, hop)
@@ -123,7 +123,7 @@ def _refused(case: Case, hop: Hop) -> Verdict:
         return _verdict(
             hop, "unknown-service", 95, Origin.SERVICE,
             f"{caller} called a service that is not registered ({_asked(hop)} on the mesh)",
-            "atoll service list", "the name is the Host, /svc/NAME/ or the port of the call",
+            "atoll service ls", "the name is the Host, /svc/NAME/ or the port of the call",
         )  # fmt: skip
     if hop.status in {413, 429}:
         return _limit(hop)
@@ -213,7 +213,7 @@ def _nobody(case: Case, hop: Hop) -> Iterable[Verdict]:
             *_look(service),
         )  # fmt: skip
     if service and service not in case.known:
-        yield _verdict(hop, "unknown-service", 88, Origin.SERVICE, f"{service} is not registered", "atoll service list")
+        yield _verdict(hop, "unknown-service", 88, Origin.SERVICE, f"{service} is not registered", "atoll service ls")
     code, words = (
         ("upstream-unreachable", f"{_whom(hop)} could not be reached")
         if hop.instance
@@ -278,7 +278,7 @@ def _timed_out(case: Case, hop: Hop) -> Verdict:
     stuck = f"; its check failed as well ({asleep[-1].cause})" if asleep and not waited else ""
     return _verdict(
         hop, "upstream-timeout", 90, Origin.TIMEOUT, f"{_whom(hop)} {silent} within {_time(hop)}{waited}{stuck}",
-        f"atoll traces {case.trace}", f"atoll red --service {slow.service}",
+        f"atoll traces {case.trace}", f"atoll red {slow.service}",
         f"if that long is right, raise the timeout of {'route ' + hop.route if hop.route else hop.service}",
     )  # fmt: skip
 
@@ -290,7 +290,7 @@ def _left(case: Case, hop: Hop) -> Verdict:
         return _verdict(
             hop, "gave-up", 88, Origin.TIMEOUT,
             f"{caller} gave up waiting for {_whom(hop)} after {_time(hop)} ({_asked(hop)})",
-            f"atoll logs {hop.service} --since 10m", f"atoll red --service {hop.service}",
+            f"atoll logs {hop.service} --since 10m", f"atoll red {hop.service}",
         )  # fmt: skip
     return _verdict(
         hop,
@@ -358,7 +358,7 @@ def _succeeded(case: Case, hop: Hop) -> Verdict:
     return _verdict(
         hop, "slow", 75, Origin.SERVICE,
         f"nothing failed, but it took {_time(hop)}: {_time(slow)} of it in {_whom(slow)} ({slow.method} {slow.path}){inside}{again}",
-        f"atoll traces {case.trace}", f"atoll red --service {slow.service}",
+        f"atoll traces {case.trace}", f"atoll red {slow.service}",
     )  # fmt: skip
 
 
