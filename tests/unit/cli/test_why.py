@@ -120,7 +120,7 @@ def test_every_command_that_is_advised_can_be_given() -> None:
     for text in advised:
         command: click.Command = atoll
         words = text.split()[1:]
-        context = click.Context(atoll)
+        context = click.Context(atoll, **atoll.context_settings)
         while isinstance(command, click.Group) and words:
             _, found, words = command.resolve_command(context, words)
             assert found is not None, text
