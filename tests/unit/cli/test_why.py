@@ -13,6 +13,7 @@ from atoll.cli.main import atoll
 from atoll.cli.why.evidence import Case, End, Hop, Said
 from atoll.cli.why.reading import ends_of, hops_of, trace_of
 from atoll.cli.why.rules import focus, judge
+from atoll.gateway.problem import ANSWERS
 from atoll.model.answers import Record, Verb
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.report import ChildReport, Phase
@@ -112,6 +113,13 @@ def test_the_cause_that_fits_best_comes_first(case: Case, code: str, words: str)
     assert words in found[0].cause
     assert [one.weight for one in found] == sorted((one.weight for one in found), reverse=True)
     assert all(0 < one.weight <= 100 for one in found)
+
+
+def test_a_code_of_the_gateway_has_the_origin_that_the_gateway_says() -> None:
+    said = {answer.code: answer.origin for answer in ANSWERS if not answer.codes}
+    judged = {one.code: one.origin for _, case, *_ in CASES for one in judge(case) if one.code in said}
+    assert len(judged) >= 8
+    assert judged == {code: said[code] for code in judged}
 
 
 def test_every_command_that_is_advised_can_be_given() -> None:

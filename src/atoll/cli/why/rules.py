@@ -69,7 +69,7 @@ def _of_hop(case: Case, hop: Hop) -> Iterable[Verdict]:
             hop,
             "request-timeout",
             90,
-            Origin.CLIENT,
+            Origin.TIMEOUT,
             f"the client did not send its whole request in {_time(hop)}",
             "look at the client and the network to it",
         )
