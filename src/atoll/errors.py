@@ -6,7 +6,27 @@ problem+json by the server, to `error:`/`hint:` lines by the CLI.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, ClassVar
+
+
+class Origin(StrEnum):
+    """Where an error came to be: who has to change something."""
+
+    CLIENT = "client"
+    """The request itself: as it is, it will never be taken."""
+    GATEWAY = "gateway"
+    """The platform: gateway, mesh, control plane or telemetry."""
+    NETWORK = "network"
+    """An instance is believed to be there and could not be reached."""
+    BREAKER = "breaker"
+    """A circuit breaker is open."""
+    TIMEOUT = "timeout"
+    """Somebody took longer than they may."""
+    LIMIT = "limit"
+    """A stated limit was reached: of size, rate or room."""
+    SERVICE = "service"
+    """The service that the request was for."""
 
 
 class AtollError(Exception):
@@ -16,6 +36,10 @@ class AtollError(Exception):
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
     title: ClassVar[str] = "Internal error"
+    origin: ClassVar[Origin | None] = None
+    """None: as the status says, client (4xx) or gateway."""
+    retryable: ClassVar[bool] = False
+    """Whether exactly the same may go better later."""
 
     def __init__(self, detail: str, *, hint: str | None = None, **fields: Any) -> None:
         super().__init__(detail)
@@ -31,6 +55,8 @@ class AtollError(Exception):
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
+            "origin": self.origin or (Origin.CLIENT if self.status < 500 else Origin.GATEWAY),
+            "retryable": self.retryable,
         }
         if self.hint:
             document["hint"] = self.hint
@@ -77,6 +103,7 @@ class LimitReached(AtollError):
     """A stated limit on the number of things is reached; a setting raises it."""
 
     code, status, title = "limit-reached", 409, "Limit reached"
+    origin = Origin.LIMIT
 
 
 class LeaseConflict(AtollError):
@@ -119,6 +146,8 @@ class StorageFull(AtollError):
     """No room on disk: writes are refused, reads, watches and renewals go on; heals when room is made."""
 
     code, status, title = "storage-full", 507, "Storage full"
+    origin = Origin.LIMIT
+    retryable = True
 
 
 class StorageFailed(AtollError):
@@ -167,6 +196,8 @@ class RequestTimeout(AtollError):
     """The request's body did not arrive in time."""
 
     code, status, title = "request-timeout", 408, "Request timeout"
+    origin = Origin.TIMEOUT
+    retryable = True
 
 
 class MethodNotAllowed(AtollError):
@@ -179,18 +210,22 @@ class TooLarge(AtollError):
     """A body or value is over its stated limit."""
 
     code, status, title = "too-large", 413, "Too large"
+    origin = Origin.LIMIT
 
 
 class HeadersTooLarge(AtollError):
     """The request line and headers are over their stated limits."""
 
     code, status, title = "headers-too-large", 431, "Headers too large"
+    origin = Origin.LIMIT
 
 
 class Overloaded(AtollError):
     """A stated limit of work in progress is reached; `retry_after` seconds later may go better."""
 
     code, status, title = "overloaded", 503, "Overloaded"
+    origin = Origin.LIMIT
+    retryable = True
 
 
 class PortTaken(AtollError):
@@ -227,21 +262,27 @@ class Unreachable(AtollError):
     """The platform does not answer."""
 
     code, status, title = "unreachable", 503, "Platform unreachable"
+    origin = Origin.NETWORK
+    retryable = True
 
 
 class TelemetryUnavailable(AtollError):
     """Traces, logs and metrics cannot be asked for now; everything else works."""
 
     code, status, title = "telemetry-unavailable", 503, "Telemetry unavailable"
+    retryable = True
 
 
 class Stale(AtollError):
     """What is known is older than the caller said it may be; the control plane has not been heard since."""
 
     code, status, title = "stale", 503, "Knowledge too old"
+    retryable = True
 
 
 class NotReady(AtollError):
     """Something was waited for and did not become ready in time."""
 
     code, status, exit_code, title = "not-ready", 503, 3, "Not ready"
+    origin = Origin.TIMEOUT
+    retryable = True

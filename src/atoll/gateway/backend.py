@@ -11,6 +11,7 @@ import hashlib
 from atoll.gateway.config import CHECKS, Backend, Kind, Server, Traits, map_path
 from atoll.gateway.frontend import address
 from atoll.gateway.members import health_request
+from atoll.gateway.problem import RETRYABLE
 from atoll.gateway.quote import line, section
 from atoll.model import names
 from atoll.model.service import Balance, BalanceKind
@@ -61,6 +62,7 @@ REQUEST_RULES = rf"""  http-request allow if {{ method GET HEAD OPTIONS TRACE }}
   http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t }}
   http-request allow if {{ method GET HEAD OPTIONS TRACE }}
   http-request disable-l7-retry if !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
+  http-request set-var({RETRYABLE}) str(false) if !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
   acl small req.hdr(content-length),add(0) -m int 1:{BODY_LIMIT}
   http-request wait-for-body time {BODY_WAIT}ms if {{ method PUT DELETE }} small
   http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }}

@@ -1,5 +1,8 @@
 """What HAProxy itself answers: RFC 9457 problem+json, each with a stable code and the reason by name.
 
+`ANSWERS` is the one table of codes: each with its status, who it was (`origin`) and whether the same request may go
+better later (`retryable`). An answer that a service gives passes untouched, whatever its status.
+
 Only what HAProxy refuses before it has read a request (bad syntax, a slow header) stays its own HTML: 2.8 cannot
 change that.
 """
@@ -8,9 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atoll.errors import Origin
 from atoll.gateway.quote import line
 from atoll.gateway.trace import TRACE_ID
 
+RETRYABLE = "txn.retryable"
+"""The text `false`, for a request that must not be sent again once an instance has had it; else not set."""
 _PATH = "%[var(txn.path),json(utf8s)]"
 _SERVICE = "%[var(txn.at),field(4,|),json(utf8s)]"
 
@@ -23,6 +29,14 @@ class Answer:
     code: str
     title: str
     detail: str
+    origin: str
+    """An `Origin`, or an expression that gives one."""
+    retryable: str = "false"
+    """A JSON boolean, or an expression that gives one: whether the same request may go better later, and does no harm."""
+    codes: tuple[str, ...] = ()
+    """What `code` can be, when it is an expression."""
+    passing: bool = False
+    """Whether it says how many instances take requests."""
     service: bool = False
     """Whether it concerns the service that the request was for."""
     headers: tuple[tuple[str, str], ...] = ()
@@ -35,8 +49,12 @@ class Answer:
             f'"status":{self.status}',
             f'"detail":"{self.detail}"',
             f'"code":"{self.code}"',
-            f'"path":"{_PATH}"',
+            f'"instance":"{_PATH}"',
+            f'"origin":"{self.origin}"',
+            f'"retryable":{self.retryable}',
         ]
+        if self.passing:
+            members.append(f'"passing":{_PASSING}')
         if self.service:
             members.append(f'"service":"{_SERVICE}"')
         return "{" + ",".join(members) + "}"
@@ -61,7 +79,7 @@ def refusal(answer: Answer, condition: str) -> str:
 
 def with_trace_id(text: str) -> str:
     """The configuration `text` with a member `trace_id` in every problem document."""
-    return text.replace(f'"path":"{_PATH}"', f'"path":"{_PATH}","trace_id":"{TRACE_ID}"')
+    return text.replace(f'"instance":"{_PATH}"', f'"instance":"{_PATH}","trace_id":"{TRACE_ID}"')
 
 
 def retry(seconds: int) -> tuple[tuple[str, str], ...]:
@@ -69,53 +87,88 @@ def retry(seconds: int) -> tuple[tuple[str, str], ...]:
     return (("retry-after", str(seconds)),)
 
 
+_YES = "true"
+_PASSING = "%[be_name,nbsrv]"
+_HARMLESS = f"%[var({RETRYABLE},true)]"
+"""The instance may have done its work: only what may be repeated can be told to be. No `regsub` here: HAProxy 2.8
+crashes on one in `http-error`.
+"""
 _UNREACHABLE = "Its instances are up, but none could be reached"
 _EMPTY = "None of its instances is ready"
 
+
+def _any(filled: str, empty: str) -> str:
+    """One text while instances pass, another when none does."""
+    return f'%[be_name,nbsrv,bool,iif("{filled}","{empty}")]'
+
+
 PAGES = (
     Answer(
-        status=400, code="bad-request", title="Bad request", detail="This is not a valid HTTP request",
+        status=400, code="bad-request", title="Bad request", origin=Origin.CLIENT,
+        detail="This is not a valid HTTP request",
     ),
     Answer(
-        status=403, code="header-refused", title="Forbidden",
+        status=403, code="header-refused", title="Forbidden", origin=Origin.CLIENT,
         detail="A header name holds other characters than letters, digits and dashes",
     ),
-    Answer(status=404, code="not-found", title="Not found", detail="There is nothing here"),
-    Answer(status=405, code="method-not-allowed", title="Method not allowed", detail="Not with this method"),
-    Answer(status=408, code="request-timeout", title="Request timeout", detail="The request took too long to arrive"),
-    Answer(status=413, code="too-large", title="Too large", detail="The request's body is over the limit"),
-    Answer(status=429, code="too-many-requests", title="Too many requests", detail="Slow down", headers=retry(1)),
-    Answer(status=500, code="internal", title="Internal error", detail="The gateway failed"),
     Answer(
-        status=502, code="upstream-answer", title="Bad gateway", service=True,
-        detail="The instance closed without an answer, or its answer is not valid HTTP",
+        status=404, code="not-found", title="Not found", origin=Origin.CLIENT, detail="There is nothing here",
     ),
     Answer(
-        status=503, code="%[be_name,nbsrv,bool,iif(upstream-unreachable,no-instance)]", title="Service unavailable",
-        service=True, detail=f'%[be_name,nbsrv,bool,iif("{_UNREACHABLE}","{_EMPTY}")]', headers=retry(1),
+        status=405, code="method-not-allowed", title="Method not allowed", origin=Origin.CLIENT,
+        detail="Not with this method",
     ),
     Answer(
-        status=504, code="upstream-timeout", title="Gateway timeout", service=True,
-        detail="The instance did not answer in time",
+        status=408, code="request-timeout", title="Request timeout", origin=Origin.TIMEOUT, retryable=_YES,
+        detail="The request took too long to arrive",
+    ),
+    Answer(
+        status=413, code="too-large", title="Too large", origin=Origin.LIMIT,
+        detail="The request's body is over the limit",
+    ),
+    Answer(
+        status=429, code="too-many-requests", title="Too many requests", origin=Origin.LIMIT, retryable=_YES,
+        detail="Slow down", headers=retry(1),
+    ),
+    Answer(
+        status=500, code="internal", title="Internal error", origin=Origin.GATEWAY, detail="The gateway failed",
+    ),
+    Answer(
+        status=502, code="upstream-answer", title="Bad gateway", origin=Origin.SERVICE, retryable=_HARMLESS,
+        service=True, detail="The instance closed without an answer, or its answer is not valid HTTP",
+    ),
+    Answer(
+        status=503, code=_any("upstream-unreachable", "no-instance"), codes=("upstream-unreachable", "no-instance"),
+        title="Service unavailable", origin=_any(Origin.NETWORK, Origin.SERVICE), retryable=_YES, passing=True,
+        service=True, detail=_any(_UNREACHABLE, _EMPTY), headers=retry(1),
+    ),
+    Answer(
+        status=504, code="upstream-timeout", title="Gateway timeout", origin=Origin.TIMEOUT, retryable=_HARMLESS,
+        service=True, detail="The instance did not answer in time",
     ),
 )  # fmt: skip
 """In place of HAProxy's own pages."""
 
 HOST_REFUSED = Answer(
-    status=400, code="host-refused", title="Bad request", detail="There is no Host, or it is not a host name"
-)
+    status=400, code="host-refused", title="Bad request", origin=Origin.CLIENT,
+    detail="There is no Host, or it is not a host name",
+)  # fmt: skip
 PATH_REFUSED = Answer(
-    status=400, code="path-refused", title="Bad request",
+    status=400, code="path-refused", title="Bad request", origin=Origin.CLIENT,
     detail="The path holds an encoded slash, a backslash or another sequence that servers read differently",
 )  # fmt: skip
 NO_ROUTE = Answer(
-    status=404, code="no-route", title="No route", detail="No route takes this host, path and these headers"
-)
+    status=404, code="no-route", title="No route", origin=Origin.CLIENT,
+    detail="No route takes this host, path and these headers",
+)  # fmt: skip
 METHOD_NOT_ALLOWED = Answer(
-    status=405, code="method-not-allowed", title="Method not allowed",
+    status=405, code="method-not-allowed", title="Method not allowed", origin=Origin.CLIENT,
     detail="Routes take this host and path, but not with this method", headers=(("allow", "%[var(txn.allow)]"),),
 )  # fmt: skip
 UNKNOWN_SERVICE = Answer(
-    status=503, code="unknown-service", title="Unknown service",
+    status=503, code="unknown-service", title="Unknown service", origin=Origin.SERVICE, retryable=_YES,
     detail="No service of this name (Host, /svc/NAME/ or port) is registered", headers=retry(1),
 )  # fmt: skip
+
+ANSWERS = (*PAGES, HOST_REFUSED, PATH_REFUSED, NO_ROUTE, METHOD_NOT_ALLOWED, UNKNOWN_SERVICE)
+"""Everything that gateway and mesh answer by themselves."""

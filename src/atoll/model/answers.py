@@ -286,4 +286,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     code: str
+    origin: str
+    """client, gateway, network, breaker, timeout, limit or service."""
+    retryable: bool
+    """Whether the same request may go better later."""
     hint: str = ""

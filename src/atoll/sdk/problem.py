@@ -10,7 +10,7 @@ import msgspec
 from atoll.errors import AtollError, Unreachable
 from atoll.kit.text import scrub
 
-STANDARD = frozenset({"type", "title", "status", "detail", "code", "hint", "self"})
+STANDARD = frozenset({"type", "title", "status", "detail", "code", "hint", "origin", "retryable", "self"})
 
 
 def _tree(kind: type[AtollError]) -> Iterator[type[AtollError]]:

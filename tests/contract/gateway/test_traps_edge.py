@@ -156,7 +156,7 @@ def test_a_service_without_instances_has_a_backend_and_answers_503_with_the_reas
 def test_haproxy_starts_from_nothing_at_all(tmp_path: Path) -> None:
     with running_config(GatewayConfig(), tmp_path, small_settings()) as haproxy:
         answer = haproxy.ask('/x"y')
-        assert (answer.status, answer.json()["code"], answer.json()["path"]) == (404, "no-route", '/x"y')
+        assert (answer.status, answer.json()["code"], answer.json()["instance"]) == (404, "no-route", '/x"y')
 
 
 def test_a_route_with_a_timeout_of_its_own_ends_in_504_by_then(tmp_path: Path) -> None:

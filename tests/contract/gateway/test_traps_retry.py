@@ -66,7 +66,8 @@ def test_an_idempotent_request_with_a_split_body_is_sent_again_and_a_plain_post_
                 problem = json.loads(answer.partition(b"\r\n\r\n")[2])
                 assert problem["code"] == "upstream-answer"
                 assert problem["service"] == "s"
-                assert problem["path"] == "/"
+                assert problem["instance"] == "/"
+                assert problem["retryable"] is (attempts > 1)
                 assert len(bad.seen) == attempts, (method, extra)
                 assert {each["body"] for each in bad.seen} == {"hello"}
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 from atoll.cli.main import COMMANDS, atoll
 from atoll.cli.options import AtollCommand
 from atoll.cli.reference import reference
 from tests.unit.cli.fake_api import Cli, FakeApi
+from tests.unit.cli.traces_stage import order
 
 DOCS = Path(__file__).parents[3] / "docs/cli.md"
 HEAVY = ("starlette", "uvicorn", "uvloop", "pydantic", "rich", "httpx2", "apsw", "psutil", "msgspec", "asyncio", "ssl")
@@ -26,6 +28,7 @@ READS = {
     "service show": ("service", "show", "orders"),
     "service history": ("service", "history", "orders"),
     "traces": ("traces",),
+    "why": ("why", "4bf92f3577b34da6a3ce929d0e0e4736"),
     "map": ("map",),
     "red": ("red",),
     "query": ("query", "up"),
@@ -79,6 +82,8 @@ def test_every_command_that_reads_answers_in_json(cli: Cli, shop: FakeApi, folde
             ("GET", "/readyz"): (200, {"status": "ok"}),
             ("GET", "/prometheus/api/v1/query"): (200, {"data": {"resultType": "vector", "result": []}}),
             ("GET", "/api/v1/traces"): (200, {"traces": []}),
+            ("GET", f"/api/v1/traces/{order().id}"): (200, msgspec.to_builtins(order())),
+            ("GET", "/api/v1/logs"): (200, {"records": []}),
             ("GET", "/api/v1/map"): (200, {"since": "", "until": ""}),
             ("GET", "/api/v1/red"): (200, {"since": "", "until": "", "step": 60}),
             ("GET", "/api/v1/services/orders/history"): (200, {"service": "orders", "records": []}),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.errors import InvalidValue
+from atoll.errors import InvalidValue, Origin
 from atoll.gateway import problem
 from atoll.gateway.backend import server_line, server_options
 from atoll.gateway.config import Files, GatewayConfig, Kind, Server, Traits
@@ -130,19 +130,30 @@ def test_the_mesh_listens_on_its_range_but_for_the_ports_of_tcp_services() -> No
         assert port_ranges(GatewayConfig(tcp_ports=ports), SETTINGS) == expected
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        *problem.PAGES,
-        problem.HOST_REFUSED,
-        problem.PATH_REFUSED,
-        problem.NO_ROUTE,
-        problem.METHOD_NOT_ALLOWED,
-        problem.UNKNOWN_SERVICE,
-    ],
-    ids=lambda answer: f"{answer.status}-{answer.title}",
-)
+@pytest.mark.parametrize("answer", problem.ANSWERS, ids=lambda answer: f"{answer.status}-{answer.title}")
 def test_every_answer_of_the_gateway_is_a_problem_document(answer: problem.Answer) -> None:
-    document = json.loads(re.sub(r"%\[be_name[^\]]*\]", "no-instance", re.sub(r"%\[[^\]]*\]", "x", answer.body())))
+    assert ("be_name" in answer.code) == bool(answer.codes)
+    plain = answer.body().replace(answer.retryable, "true").replace("%[be_name,nbsrv]", "0")
+    document = json.loads(re.sub(r"%\[be_name[^\]]*\]", "no-instance", re.sub(r"%\[(?!be_name)[^\]]*\]", "x", plain)))
     assert document["status"] == answer.status
-    assert {"type", "title", "detail", "code", "path"} <= document.keys()
+    assert {"type", "title", "detail", "code", "instance", "origin", "retryable"} <= document.keys()
+    assert document["origin"] in {*Origin, "no-instance"}
+    assert ("retry-after" in dict(answer.headers)) <= (answer.retryable == "true")
+
+
+def test_a_code_stands_for_one_status() -> None:
+    known: dict[str, int] = {}
+    for answer in problem.ANSWERS:
+        for code in answer.codes or (answer.code,):
+            assert known.setdefault(code, answer.status) == answer.status
+
+
+def test_every_code_is_documented_as_it_is() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "errors.md").read_text()
+    for answer in problem.ANSWERS:
+        for code in answer.codes or (answer.code,):
+            row = next(line for line in page.splitlines() if line.startswith(f"| `{code}` | {answer.status} |"))
+            cells = [cell.strip() for cell in row.split("|")]
+            known = {"true": "yes", "false": "no"}.get(answer.retryable, "when repeating is harmless")
+            assert cells[4] == known, row
+            assert cells[3] in answer.origin, row
