@@ -115,6 +115,11 @@ METHOD_NOT_ALLOWED = Answer(
     status=405, code="method-not-allowed", title="Method not allowed",
     detail="Routes take this host and path, but not with this method", headers=(("allow", "%[var(txn.allow)]"),),
 )  # fmt: skip
+BREAKER_OPEN = Answer(
+    status=503, code="breaker-open", title="Circuit breaker open", service=True,
+    detail="It is kept from requests for a while: it failed too often, or an operator said so",
+    headers=(("retry-after", "%[var(txn.wait)]"),),
+)  # fmt: skip
 UNKNOWN_SERVICE = Answer(
     status=503, code="unknown-service", title="Unknown service",
     detail="No service of this name (Host, /svc/NAME/ or port) is registered", headers=retry(1),
