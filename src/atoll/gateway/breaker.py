@@ -16,12 +16,15 @@ has a word. A service that is not in the map has no breaker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from atoll.gateway.config import BREAKERS, map_path
 from atoll.gateway.problem import BREAKER_OPEN, refusal
 from atoll.gateway.quote import line, section
+from atoll.gateway.readback import BreakerRow
+from atoll.model.names import ServiceName
 from atoll.model.policy import WINDOW_CEILING, BreakerState, whole_seconds
+from atoll.model.report import BreakerReport
 from atoll.model.service import Service
 
 TABLE = "edge:breakers"
@@ -35,6 +38,8 @@ LINGER = 60
 """Seconds after which a breaker that is due, and that nobody asked, is closed."""
 FORCED = "FORCED"
 """The key that says that some service has an operator's word."""
+WORDS = 8
+"""Columns of a line of the map."""
 NEVER = 1_000_000_000
 """Requests of a window that no breaker sees: one that is off, and only has a word."""
 MARK = "txn.mark"
@@ -149,7 +154,9 @@ ANSWER_RULES = f"""\
 
 def breaker_section(peers: str) -> str:
     """The table of states, handed over at a reload by `peers`."""
-    table = line("stick-table", "type", "string", "len", "64", "size", str(KEYS), "expire", "2h", "peers", peers, "store")
+    table = line(
+        "stick-table", "type", "string", "len", "64", "size", str(KEYS), "expire", "2h", "peers", peers, "store"
+    )
     return f"{section('backend', TABLE)}\n{table} gpt(4),gpc(5)\n"
 
 
@@ -168,3 +175,34 @@ def breaker_entries(services: Iterable[Service]) -> Iterator[tuple[str, str]]:
         yield service.name, "|".join(map(str, (*numbers, forced, until, int(word.reset))))
     if worded:
         yield FORCED, "1"
+
+
+def breaker_reports(rows: Iterable[BreakerRow], lines: Mapping[str, str], wall: float) -> Iterator[BreakerReport]:
+    """What the table's `rows` and the map's `lines` mean at `wall`: services that were counted, and those with a word."""
+    entries = {row.service: row for row in rows}
+    for service in sorted((entries.keys() | lines.keys()) - {FORCED}):
+        row = entries.get(service, BreakerRow(service=service))
+        numbers = lines.get(service, "").split("|")
+        word, word_until = (numbers[5], int(numbers[6])) if len(numbers) == WORDS else ("", 0)
+        forced = bool(word) and wall < word_until
+        if service not in lines or (service not in entries and not forced):
+            continue
+        state, until = (BreakerState(word), float(word_until)) if forced else _state(row, wall)
+        yield BreakerReport(
+            service=ServiceName(service),
+            state=state,
+            forced=forced,
+            since=float(row.closed_at if state is BreakerState.CLOSED else row.opened_at),
+            until=until,
+            requests=row.requests,
+            failures=row.failures,
+            opened=row.opened,
+        )
+
+
+def _state(row: BreakerRow, wall: float) -> tuple[BreakerState, float]:
+    if not row.until or wall >= row.until + LINGER:
+        return BreakerState.CLOSED, 0.0
+    if wall >= row.until:
+        return BreakerState.HALF_OPEN, 0.0
+    return BreakerState.OPEN, float(row.until)

@@ -13,7 +13,19 @@ import msgspec
 
 from atoll.gateway import breaker, budget
 from atoll.gateway.backend import ANSWER_RULES, CHECK_RULES, REQUEST_RULES, backend_section, milliseconds, slot_section
-from atoll.gateway.config import BREAKERS, CHECKS, NOBODY, ROUTES, SERVICES, Backend, Entries, Files, GatewayConfig, Kind, Traits
+from atoll.gateway.config import (
+    BREAKERS,
+    CHECKS,
+    NOBODY,
+    ROUTES,
+    SERVICES,
+    Backend,
+    Entries,
+    Files,
+    GatewayConfig,
+    Kind,
+    Traits,
+)
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
 from atoll.gateway.problem import PAGES, error_page, with_trace_id
 from atoll.gateway.quote import entry, line, section

@@ -21,6 +21,8 @@ COUNT_CEILING = 1_000_000
 PROBES_CEILING = 1000
 WORD_CEILING = 30 * 86_400.0
 """Seconds an operator's word may hold."""
+MOMENT_CEILING = 4_000_000_000
+"""Epoch seconds; HAProxy's table holds 32 bits."""
 REASON_LIMIT = 200
 """Characters."""
 
@@ -48,6 +50,18 @@ def breaker_problems(said: Breaker) -> Iterator[tuple[str, str]]:
     yield from _whole("min_requests", said.min_requests, 1, COUNT_CEILING)
     yield from _seconds("open", said.open, OPEN_CEILING)
     yield from _whole("probes", said.probes, 1, PROBES_CEILING)
+
+
+def word_problems(said: BreakerWord) -> Iterator[tuple[str, str]]:
+    """What is absurd in `said`: field and reason."""
+    for field in ("until", "since", "reset"):
+        value = getattr(said, field)
+        if not 0 <= value <= MOMENT_CEILING:
+            yield field, f"{value:g} is no moment"
+    if said.state not in {None, BreakerState.OPEN, BreakerState.CLOSED}:
+        yield "state", f"{said.state} cannot be forced"
+    if len(said.reason) > REASON_LIMIT:
+        yield "reason", f"it has more than {REASON_LIMIT} characters"
 
 
 def whole_seconds(duration: float) -> int:

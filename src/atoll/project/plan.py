@@ -1,8 +1,8 @@
 """The difference between the facts and a project, and the commit that removes it. Pure.
 
 Promises: applying twice plans nothing the second time. Facts of another origin are never touched; a name or match they
-hold already is an OriginConflict. What an operator said of a service (`stopped`, `restarts`, `rolling`, `breaker_word`, and `replicas`
-scaled by hand) survives until the file's own number changes. A mesh port, once given, stays. A service that is gone
+hold already is an OriginConflict. What an operator said of a service (`stopped`, `restarts`, `rolling`, `breaker_word`,
+and `replicas` scaled by hand) survives until the file's own number changes. A mesh port, once given, stays. A service that is gone
 from the file while somebody else's instances are registered under it is handed back to the registry, not deleted.
 """
 

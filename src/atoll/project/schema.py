@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
+from atoll.model.policy import COUNT_CEILING, OPEN_CEILING, PROBES_CEILING, WINDOW_CEILING
 from atoll.project import words
 
 Truth = Annotated[bool, words.truth()]
@@ -103,7 +104,7 @@ class CircuitBreaker(Part):
     later: ClassVar[tuple[str, ...]] = ("slow_calls",)
     enabled: Truth = True
     """Whether they are."""
-    errors: Annotated[int, words.percent()] = Field(50, json_schema_extra={"default": "50%"})
+    errors: Annotated[int, words.percent()] = 50
     """Share of the requests of a window that must have failed, `1%` to `100%`."""
     window: Annotated[float, words.duration(least=1, most=WINDOW_CEILING)] = 10.0
     """Time over which requests are counted together, in whole seconds."""

@@ -13,7 +13,15 @@ from atoll.model.names import PathText, RouteName, ServiceName
 from atoll.model.policy import Breaker, BreakerState, BreakerWord
 from atoll.model.route import Match, Route, Share
 from tests.contract.gateway.rig import (
-    Answer, Echo, Running, free_range, instance, running, service, small_settings, snapshot_of,
+    Answer,
+    Echo,
+    Running,
+    free_range,
+    instance,
+    running,
+    service,
+    small_settings,
+    snapshot_of,
 )  # fmt: skip
 
 LEAST, PROBES = 5, 2

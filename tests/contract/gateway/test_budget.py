@@ -32,7 +32,9 @@ def test_a_service_that_always_fails_is_not_asked_three_times_for_every_request(
 def test_a_budget_that_one_service_spent_is_not_anothers(tmp_path: Path) -> None:
     with Hangup("bad") as bad, Hangup("a") as worse, Echo("b") as better:
         half = [instance("half", worse.port, "a"), instance("half", better.port, "b")]
-        facts = snapshot_of([service("bad", circuit_breaker=OFF), service("half")], [instance("bad", bad.port), *half], ROUTES)
+        facts = snapshot_of(
+            [service("bad", circuit_breaker=OFF), service("half")], [instance("bad", bad.port), *half], ROUTES
+        )
         with running(facts, tmp_path) as haproxy:
             for _ in range(100):
                 haproxy.ask("/bad/x")
