@@ -116,10 +116,12 @@ class Row:
 
 def rows(services: Iterable[Service], seen: Iterable[NodeView], wall: float) -> list[Row]:
     """A row for each service and node; services that speak tcp have none."""
-    told = {(each.service, node.report.node): each for node in seen for each in node.report.breakers}
+    told: dict[tuple[str, str], BreakerReport] = {
+        (each.service, node.report.node): each for node in seen for each in node.report.breakers
+    }
     where = sorted({node for _, node in told}) or [""]
     return [
-        Row(service, node, told.get((service.name, node)), wall)  # type: ignore[arg-type]  # "" is no node's name
+        Row(service, node, told.get((service.name, node)), wall)
         for service in sorted(services, key=lambda each: each.name)
         if service.protocol is not Protocol.TCP
         for node in where
