@@ -8,7 +8,8 @@ begin with the first request after the last one ended.
 An entry's numbers: `gpt` 0 until when it is open (epoch seconds; 0: closed), 1 when the window began, 2 when it opened
 last, 3 when it closed last; `gpc` 0 requests and 1 failures of the window, 2 probes let through, 3 probes that succeeded, 4 times it opened.
 When it is due, each request takes the number of a probe; with the last one it is open for another term, so probes that
-never end do not hold it. Two threads may let one probe more through. Due and not asked for LINGER seconds is closed.
+never end do not hold it. A service without instances answers at once and cannot be hurt: such answers are not counted,
+and an open breaker is due from then on, so that the first instance that returns is tried at once. Two threads may let one probe more through. Due and not asked for LINGER seconds is closed.
 
 The map's value of a service: `errors|requests|window|open|probes|word|until|reset`; `FORCED` is there when any service
 has a word. A service that is not in the map has no breaker.
@@ -73,6 +74,7 @@ REQUEST_RULES = f"""\
   acl guarded var(txn.breaker) -m found
   acl tripped var(txn.until) -m int gt 0
   acl due date(),sub(txn.until) -m int ge 0
+  acl empty be_name,nbsrv -m int eq 0
   acl over var(txn.over) -m found
   acl held var(txn.word) -m found
   acl numbered var(txn.probe) -m found
@@ -93,6 +95,9 @@ REQUEST_RULES = f"""\
   http-request set-var(proc.attentive) var(txn.watched) if tripped {{ var(txn.watched),sub(proc.attentive) -m int gt 0 }}
   http-request set-var({MARK}) str(forced) if {{ var(txn.word) -m str {BreakerState.OPEN} }}
   http-request set-var(txn.until) var(txn.term) if turned_away
+  http-request sc-set-gpt(0,1) date() if tripped !held empty
+  http-request set-var(txn.cleared) sc_clr_gpc(2,1) if tripped !held empty
+  http-request allow if tripped !held empty
   http-request set-var({MARK}) str(open) if tripped !held !due
   http-request set-var(txn.probe) sc_inc_gpc(2,1) if tripped !held due
   http-request set-var(txn.probes) {_number(5)} if numbered
@@ -116,7 +121,7 @@ WAKE = "failed !turned_away"
 """Of an answer: from now on requests are counted."""
 
 ANSWER_RULES = f"""\
-  http-after-response allow if !guarded or turned_away or held
+  http-after-response allow if !guarded or turned_away or held or empty
   acl probing var({MARK}) -m str probe
   acl healed var(txn.healed) -m found
   acl lapsed date(),sub(txn.began),sub(txn.window) -m int ge 0

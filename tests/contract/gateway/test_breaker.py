@@ -128,12 +128,27 @@ def test_too_small_a_share_of_failures_does_not_open_it(tmp_path: Path) -> None:
         assert (row(haproxy).requests, row(haproxy).failures) == (40, 20)
 
 
-def test_a_service_without_instances_fails_as_well(tmp_path: Path) -> None:
-    with Echo("calm") as calm, running(facts(calm, calm), tmp_path) as haproxy:
-        (server,) = (name for backend, name in haproxy.servers() if backend == "moody")
-        haproxy.command(f"set server moody/{server} state maint")
-        codes = [haproxy.ask("/moody/x").json()["code"] for _ in range(LEAST + 2)]
-        assert codes == ["no-instance"] * LEAST + ["breaker-open"] * 2
+def test_a_service_that_cannot_be_reached_fails_as_well(tmp_path: Path) -> None:
+    with Echo("calm") as calm, Echo("gone") as gone:
+        snapshot = facts(gone, calm)
+        gone.close()
+        with running(snapshot, tmp_path) as haproxy:
+            codes = [haproxy.ask("/moody/x").json()["code"] for _ in range(LEAST + 2)]
+            assert codes == ["upstream-unreachable"] * LEAST + ["breaker-open"] * 2
+
+
+def test_a_service_without_instances_says_so_and_is_tried_as_soon_as_one_returns(tmp_path: Path) -> None:
+    slow = Breaker(min_requests=LEAST, open=60, probes=PROBES)
+    with Moody("moody") as moody, Echo("calm") as calm:
+        with running(facts(moody, calm, circuit_breaker=slow), tmp_path) as haproxy:
+            (server,) = (name for backend, name in haproxy.servers() if backend == "moody")
+            until_open(haproxy)
+            assert is_open(haproxy.ask("/moody/x"))
+            haproxy.command(f"set server moody/{server} state maint")
+            assert [haproxy.ask("/moody/x").json()["code"] for _ in range(3 * LEAST)] == ["no-instance"] * 3 * LEAST
+            moody.status = 200
+            haproxy.command(f"set server moody/{server} state ready")
+            assert [haproxy.ask("/moody/x").status for _ in range(10)] == [200] * 10
 
 
 def test_gateway_and_mesh_share_a_breaker(tmp_path: Path) -> None:

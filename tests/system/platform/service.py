@@ -1,7 +1,8 @@
 """A tiny service for the tests: HTTP/1.1 on asyncio, standard library only, no handling of signals at all.
 
 It ends at once on SIGTERM, so whatever is lost while the platform scales or restarts it is the platform's fault.
-`/…?ms=20` answers after 20 ms, `/…?status=500` with that status, `/crash` ends the process with exit code 7; everything else says who answered.
+`/…?ms=20` answers after 20 ms, `/…?status=500` with that status, `/crash` ends the process with exit code 7; everything
+else says who answered.
 """
 
 from __future__ import annotations
