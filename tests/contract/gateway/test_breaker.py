@@ -9,9 +9,11 @@ from typing import Any
 
 from atoll.gateway.breaker import TABLE, breaker_entries
 from atoll.gateway.readback import BreakerRow, parse_breakers
+from atoll.gateway.request_log import RequestLog
 from atoll.model.names import PathText, RouteName, ServiceName
 from atoll.model.policy import Breaker, BreakerState, BreakerWord
 from atoll.model.route import Match, Route, Share
+from tests.contract.gateway.lines import Lines
 from tests.contract.gateway.rig import (
     Answer,
     Echo,
@@ -139,16 +141,19 @@ def test_a_service_that_cannot_be_reached_fails_as_well(tmp_path: Path) -> None:
 
 def test_a_service_without_instances_says_so_and_is_tried_as_soon_as_one_returns(tmp_path: Path) -> None:
     slow = Breaker(min_requests=LEAST, open=60, probes=PROBES)
-    with Moody("moody") as moody, Echo("calm") as calm:
-        with running(facts(moody, calm, circuit_breaker=slow), tmp_path) as haproxy:
-            (server,) = (name for backend, name in haproxy.servers() if backend == "moody")
-            until_open(haproxy)
-            assert is_open(haproxy.ask("/moody/x"))
-            haproxy.command(f"set server moody/{server} state maint")
-            assert [haproxy.ask("/moody/x").json()["code"] for _ in range(3 * LEAST)] == ["no-instance"] * 3 * LEAST
-            moody.status = 200
-            haproxy.command(f"set server moody/{server} state ready")
-            assert [haproxy.ask("/moody/x").status for _ in range(10)] == [200] * 10
+    with (
+        Moody("moody") as moody,
+        Echo("calm") as calm,
+        running(facts(moody, calm, circuit_breaker=slow), tmp_path) as haproxy,
+    ):
+        (server,) = (name for backend, name in haproxy.servers() if backend == "moody")
+        until_open(haproxy)
+        assert is_open(haproxy.ask("/moody/x"))
+        haproxy.command(f"set server moody/{server} state maint")
+        assert [haproxy.ask("/moody/x").json()["code"] for _ in range(3 * LEAST)] == ["no-instance"] * 3 * LEAST
+        moody.status = 200
+        haproxy.command(f"set server moody/{server} state ready")
+        assert [haproxy.ask("/moody/x").status for _ in range(10)] == [200] * 10
 
 
 def test_gateway_and_mesh_share_a_breaker(tmp_path: Path) -> None:
@@ -159,6 +164,17 @@ def test_gateway_and_mesh_share_a_breaker(tmp_path: Path) -> None:
         assert is_open(haproxy.ask("/x", port=ports))
         assert is_open(haproxy.ask("/x", host="moody", port=settings.mesh_port))
         assert haproxy.ask("/x", port=ports + 1).status == 200
+
+
+def test_a_line_of_the_request_log_says_what_the_breaker_did(tmp_path: Path) -> None:
+    path = tmp_path / "requests.sock"
+    with Moody("moody") as moody, Echo("calm") as calm, Lines(path) as lines:
+        with running(facts(moody, calm), tmp_path, log=RequestLog(socket=path, ring_bytes=1 << 20)) as haproxy:
+            until_open(haproxy)
+            assert is_open(haproxy.ask("/moody/x"))
+            haproxy.wait_for(lambda: not is_open(haproxy.ask("/moody/x")))
+            lines.next(lambda line: line["mark"] == "probe")
+            assert [line["mark"] for line in lines.requests][: LEAST + 1] == ["-"] * LEAST + ["open"]
 
 
 def test_other_thresholds_hold_at_once_without_a_reload(tmp_path: Path) -> None:
