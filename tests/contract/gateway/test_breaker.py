@@ -168,13 +168,18 @@ def test_gateway_and_mesh_share_a_breaker(tmp_path: Path) -> None:
 
 def test_a_line_of_the_request_log_says_what_the_breaker_did(tmp_path: Path) -> None:
     path = tmp_path / "requests.sock"
-    with Moody("moody") as moody, Echo("calm") as calm, Lines(path) as lines:
-        with running(facts(moody, calm), tmp_path, log=RequestLog(socket=path, ring_bytes=1 << 20)) as haproxy:
-            until_open(haproxy)
-            assert is_open(haproxy.ask("/moody/x"))
-            haproxy.wait_for(lambda: not is_open(haproxy.ask("/moody/x")))
-            lines.next(lambda line: line["mark"] == "probe")
-            assert [line["mark"] for line in lines.requests][: LEAST + 1] == ["-"] * LEAST + ["open"]
+    log = RequestLog(socket=path, ring_bytes=1 << 20)
+    with (
+        Moody("moody") as moody,
+        Echo("calm") as calm,
+        Lines(path) as lines,
+        running(facts(moody, calm), tmp_path, log=log) as haproxy,
+    ):
+        until_open(haproxy)
+        assert is_open(haproxy.ask("/moody/x"))
+        haproxy.wait_for(lambda: not is_open(haproxy.ask("/moody/x")))
+        lines.next(lambda line: line["Mark"] == "probe")
+        assert [line["Mark"] for line in lines.requests][: LEAST + 1] == ["-"] * LEAST + ["open"]
 
 
 def test_other_thresholds_hold_at_once_without_a_reload(tmp_path: Path) -> None:
