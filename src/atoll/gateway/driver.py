@@ -312,6 +312,7 @@ class Driver:
             forced=after.forced,
             failures=after.failures,
             requests=after.requests,
+            opened=after.opened,
         )
 
     async def _watch(self, master: Master, traffic: Traffic) -> None:

@@ -31,7 +31,7 @@ class Traffic:
         """Of every instance, as of the last `refresh`."""
         self.breakers: tuple[BreakerReport, ...] = ()
         self.on_breaker: Callable[[BreakerReport, BreakerReport | None], None] = lambda _after, _before: None
-        """Called when a breaker is in another state than at the last `refresh`: after, before."""
+        """Called when a breaker is in another state than at the last `refresh`, or was in between: after, before."""
         self.old_workers: tuple[int, ...] = ()
         self.workers: tuple[int, ...] = ()
         """All of them, the current one included."""
@@ -108,7 +108,8 @@ class Traffic:
         self.breakers = tuple(breaker_reports(rows, lines, wall))
         for each in self.breakers:
             known = before.get(each.service)
-            if each.state is not (known.state if known else BreakerState.CLOSED):
+            state, opened = (known.state, known.opened) if known else (BreakerState.CLOSED, 0)
+            if each.state is not state or each.opened > opened:
                 self.on_breaker(each, known)
 
     def _routed(self) -> set[Answerer]:

@@ -77,3 +77,19 @@ def test_a_word_reaches_the_gateway_in_less_than_200_ms_and_survives_an_apply(mo
     assert {ask(moods.gateway_port, FAILING).status for _ in range(20)} == {500}
     assert moods("breakers", "open", "nobody", "--reason", "x").code == 1
     assert moods("breakers", "open", "web").code == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"state": "open"}, {"state": "open", "reason": " "}, {"state": "half-open", "reason": "x"},
+        {"state": "open", "seconds": 0, "reason": "x"}, {"state": "open", "seconds": 1e9, "reason": "x"},
+        {"state": "open", "reason": "x" * 201},
+    ],
+    ids=["no reason", "an empty one", "half-open", "no time", "for ever", "a long reason"],
+)  # fmt: skip
+def test_a_word_that_makes_no_sense_is_refused(moods: Platform, said: dict[str, object]) -> None:
+    before = moods.done("GET", "/services/web")["service"]
+    refused = moods.api("POST", "/services/web/breaker", said)
+    assert (400 <= refused.status < 500, refused.headers["content-type"]) == (True, "application/problem+json")
+    assert moods.done("GET", "/services/web")["service"] == before
