@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
+from atoll.gateway import breaker, budget
 from atoll.gateway.config import CHECKS, Backend, Kind, Server, Traits, map_path
 from atoll.gateway.frontend import address
 from atoll.gateway.members import health_request
@@ -50,23 +51,33 @@ HEALTH_CALL = (
 SERVING = b"\0\0\0\0\x02\x08\x01"
 """The answer that passes: an uncompressed message of two bytes, status SERVING."""
 
-# A plain GET passes one rule. The rewrite is `<put>^<cut>`: with the path behind it, one expression replaces the head
+# A plain GET of a platform on which nothing failed passes one rule. The rewrite is `<put>^<cut>`: with the path behind it, one expression replaces the head
 # (and, where a bare `/` is put, the slash that follows).
 #
 # A request may be sent again when nothing of it can have had an effect: the connection failed, or the method is
 # idempotent, or the client says so. A retry needs the whole body, thus the wait.
-REQUEST_RULES = rf"""  http-request allow if {{ method GET HEAD OPTIONS TRACE }} {{ var(txn.at) -m end | }}
+REQUEST_RULES = rf"""{breaker.CONDITIONS}  acl safe method GET HEAD OPTIONS TRACE
+  http-request allow if safe {{ var(txn.at) -m end | }} {breaker.CALM}
   acl rewrite var(txn.at) -m end r rt
   http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
   http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^(?:(/)|([^^]*))\^([^^]*)\^\3(?(1)/?)","\1\2")]' if rewrite
   http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t }}
-  http-request allow if {{ method GET HEAD OPTIONS TRACE }}
-  http-request disable-l7-retry if !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
-  http-request set-var({RETRYABLE}) str(false) if !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
+  http-request allow if safe {breaker.CALM}
+  http-request disable-l7-retry if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
+  http-request set-var({RETRYABLE}) str(false) if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
   acl small req.hdr(content-length),add(0) -m int 1:{BODY_LIMIT}
   http-request wait-for-body time {BODY_WAIT}ms if {{ method PUT DELETE }} small
   http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }}
-"""
+  http-request allow if {breaker.CALM}
+{budget.REQUEST_RULES}{breaker.REQUEST_RULES}"""
+
+ANSWER_RULES = f"""\
+{budget.TRIES}{breaker.FAILED}\
+  http-after-response allow if once {breaker.UNASKED}
+  acl later date({breaker.ATTENTION}),sub(proc.attentive) -m int le 0
+  http-after-response set-var(proc.attentive) date({breaker.ATTENTION}) if !later !once or !later {breaker.WAKE}
+{budget.ANSWER_RULES}{breaker.ANSWER_RULES}"""
+"""What came back, retried or failed, is counted."""
 
 CHECK_RULES = {
     Kind.HTTP: f"""\

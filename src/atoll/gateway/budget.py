@@ -4,8 +4,8 @@ When an instance dies, retries hide it. When all fail, retries make it worse: ev
 each hop three times that. So at most a tenth of a service's requests of the last ten seconds is sent again (features:
 Linkerd's budget is a fifth; F7 asks for a tenth), and always a few, for services with few requests.
 
-HAProxy 2.8 has no number for a request's retries but `%rc` of the log, which a response rule may read. While nobody
-retried anything, for ten seconds, all this costs a request two looks at variables. Attempts whose connection failed
+HAProxy 2.8 has no number for a request's retries but `%rc` of the log, which a response rule may read. While nothing
+failed and nobody retried anything for a while, no rule but `TRIES` is asked (see `breaker.CALM`). Attempts whose connection failed
 are not counted against the service: they never reached it.
 """
 
@@ -35,9 +35,12 @@ REQUEST_RULES = f"""\
 """
 """Before a request is sent; a service whose budget is spent gets it once."""
 
-ANSWER_RULES = f"""\
+TRIES = """\
   http-after-response set-var-fmt(txn.tries) %rc
   acl once var(txn.tries) -m str 0
+"""
+
+ANSWER_RULES = f"""\
   http-after-response set-var(proc.retried) date() if !once
   http-after-response sc-add-gpc(0,2) {_TIMES} if !once
 """

@@ -17,8 +17,9 @@ from atoll.model.service import Balance, Check
 Entries = tuple[tuple[str, str], ...]
 """A map file's lines: key and value, both free of white space."""
 
-ROUTES, SERVICES, CHECKS = "routes", "services", "checks"
-"""The maps: what a route compiles to; mesh names and ports to backends; what a backend's health check asks for."""
+ROUTES, SERVICES, CHECKS, BREAKERS = "routes", "services", "checks", "breakers"
+"""The maps: what a route compiles to; mesh names and ports to backends; what a backend's health check asks for; the numbers
+of each service's circuit breaker."""
 
 NOBODY = "edge:nobody"
 """The section for requests whose service does not exist: it has no servers and answers 503."""

@@ -34,7 +34,8 @@ from atoll.kit.files import private_folder
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import GatewayReport, ServerReport
+from atoll.model.policy import BreakerState
+from atoll.model.report import BreakerReport, GatewayReport, ServerReport
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Settings
 
@@ -90,6 +91,7 @@ class Driver:
         reconciler = Reconciler(self.settings.gateway, master, self._writer, self._clock, self._log)
         self._reconciler = reconciler
         traffic = self._traffic = Traffic(master, lambda: reconciler.running, self._clock)
+        traffic.on_breaker = self._told
         reconciler.on_applied = traffic.applied
         if self._first is not None:
             reconciler.offer(self._first)
@@ -157,6 +159,10 @@ class Driver:
     def servers(self) -> tuple[ServerReport, ...]:
         """What HAProxy's checks said of every instance, at most a second or so ago."""
         return self._traffic.reports if self._traffic else ()
+
+    def breakers(self) -> tuple[BreakerReport, ...]:
+        """What the circuit breakers did, at most a second or so ago; forced ones too."""
+        return self._traffic.breakers if self._traffic else ()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -295,6 +301,19 @@ class Driver:
             gather = self.settings.gateway.debounce if changed or not master.runs else 0.0
             pause = max(gather, min(self._clock.now() - began, LONGEST_PAUSE))
             await self._clock.sleep(pause if news or not master.runs else 0.0)
+
+    def _told(self, after: BreakerReport, before: BreakerReport | None) -> None:
+        """A breaker's transition, for the node's log."""
+        self._log.warning(
+            "a circuit breaker changed",
+            service=after.service,
+            before=before.state if before else BreakerState.CLOSED,
+            after=after.state,
+            forced=after.forced,
+            failures=after.failures,
+            requests=after.requests,
+            opened=after.opened,
+        )
 
     async def _watch(self, master: Master, traffic: Traffic) -> None:
         while True:

@@ -14,7 +14,20 @@ from dataclasses import dataclass, field
 import msgspec
 
 from atoll.errors import AtollError, InvalidValue, Overloaded
-from atoll.gateway.config import CHECKS, NOBODY, ROUTES, SERVICES, Backend, Entries, GatewayConfig, Kind, Server, Traits
+from atoll.gateway.breaker import breaker_entries
+from atoll.gateway.config import (
+    BREAKERS,
+    CHECKS,
+    NOBODY,
+    ROUTES,
+    SERVICES,
+    Backend,
+    Entries,
+    GatewayConfig,
+    Kind,
+    Server,
+    Traits,
+)
 from atoll.gateway.maps import Goal, HeaderNames, compile_routes, header_sets, service_verdict, set_name
 from atoll.gateway.members import check_entry, check_of, servers_of, traits_of
 from atoll.gateway.placement import fresh_slots, place
@@ -22,6 +35,7 @@ from atoll.gateway.upstream import Upstream, upstream_of
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.names import ServiceName
+from atoll.model.policy import breaker_problems, word_problems
 from atoll.model.route import METHODS, Route, Share
 from atoll.model.service import Instance, Service
 from atoll.model.snapshot import Snapshot
@@ -156,7 +170,9 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     }
     refused += _lost_shares(routes, services, traits)
     ports = _ports(services.values(), settings, refused)
+    guarded = (service for name, service in services.items() if traits[name].kind is not Kind.TCP)
     maps = {
+        BREAKERS: tuple(breaker_entries(guarded)),
         CHECKS: tuple(_check_entries(sections, judged)),
         ROUTES: _compiled(routes, goals, memo),
         SERVICES: tuple(_mesh_entries(ports, goals)),
@@ -220,6 +236,10 @@ def _service_objection(service: Service) -> str | None:
         names.service_name(service.name)
         traits_of(service)
         check_of(service)
+        for field, wrong in breaker_problems(service.circuit_breaker):
+            raise InvalidValue(f"circuit_breaker.{field}: {wrong}")
+        for field, wrong in word_problems(service.breaker_word):
+            raise InvalidValue(f"breaker_word.{field}: {wrong}")
         if not 0 <= service.slow_start <= TIMEOUT_CEILING:
             raise InvalidValue(f"slow_start {service.slow_start} is not 0-{TIMEOUT_CEILING:g} seconds")
     except AtollError as error:

@@ -165,10 +165,15 @@ METHOD_NOT_ALLOWED = Answer(
     status=405, code="method-not-allowed", title="Method not allowed", origin=Origin.CLIENT,
     detail="Routes take this host and path, but not with this method", headers=(("allow", "%[var(txn.allow)]"),),
 )  # fmt: skip
+BREAKER_OPEN = Answer(
+    status=503, code="breaker-open", title="Circuit breaker open", origin=Origin.BREAKER, retryable=_YES, service=True,
+    detail="It is kept from requests for a while: it failed too often, or an operator said so",
+    headers=(("retry-after", "%[var(txn.wait)]"),),
+)  # fmt: skip
 UNKNOWN_SERVICE = Answer(
     status=503, code="unknown-service", title="Unknown service", origin=Origin.SERVICE, retryable=_YES,
     detail="No service of this name (Host, /svc/NAME/ or port) is registered", headers=retry(1),
 )  # fmt: skip
 
-ANSWERS = (*PAGES, HOST_REFUSED, PATH_REFUSED, NO_ROUTE, METHOD_NOT_ALLOWED, UNKNOWN_SERVICE)
+ANSWERS = (*PAGES, HOST_REFUSED, PATH_REFUSED, NO_ROUTE, METHOD_NOT_ALLOWED, BREAKER_OPEN, UNKNOWN_SERVICE)
 """Everything that gateway and mesh answer by themselves."""

@@ -285,3 +285,37 @@ def _servers(backend: Backend, rows: dict[str, ServerRow]) -> tuple[tuple[Server
         changed = True
     # the very same words when nothing differs, in their order: whoever compares by identity is quick
     return (tuple(servers) if changed else backend.servers), halted
+
+
+class BreakerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the breakers' table; epoch seconds."""
+
+    service: str
+    until: int = 0
+    """Open until then; 0: closed."""
+    began: int = 0
+    """The window."""
+    opened_at: int = 0
+    closed_at: int = 0
+    requests: int = 0
+    failures: int = 0
+    probes: int = 0
+    opened: int = 0
+    """Times."""
+
+
+def parse_breakers(text: str) -> Iterator[BreakerRow]:
+    """The answer to `show table` of the breakers; lines that are no entries are passed over."""
+    for said in text.splitlines():
+        words = dict(word.split("=", 1) for word in said.split() if "=" in word)
+        if "key" in words and "gpt0" in words:
+            yield BreakerRow(
+                service=words["key"],
+                **{
+                    field: int(words.get(column, "0"))
+                    for field, column in (
+                        ("until", "gpt0"), ("began", "gpt1"), ("opened_at", "gpt2"), ("closed_at", "gpt3"),
+                        ("requests", "gpc0"), ("failures", "gpc1"), ("probes", "gpc2"), ("opened", "gpc4"),
+                    )
+                },
+            )  # fmt: skip

@@ -11,9 +11,21 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from atoll.gateway import budget
-from atoll.gateway.backend import CHECK_RULES, REQUEST_RULES, backend_section, milliseconds, slot_section
-from atoll.gateway.config import CHECKS, NOBODY, ROUTES, SERVICES, Backend, Entries, Files, GatewayConfig, Kind, Traits
+from atoll.gateway import breaker, budget
+from atoll.gateway.backend import ANSWER_RULES, CHECK_RULES, REQUEST_RULES, backend_section, milliseconds, slot_section
+from atoll.gateway.config import (
+    BREAKERS,
+    CHECKS,
+    NOBODY,
+    ROUTES,
+    SERVICES,
+    Backend,
+    Entries,
+    Files,
+    GatewayConfig,
+    Kind,
+    Traits,
+)
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
 from atoll.gateway.problem import PAGES, error_page, with_trace_id
 from atoll.gateway.quote import entry, line, section
@@ -75,10 +87,11 @@ def render(
         tcp_frontends(config, logged=logged),
         section("backend", NOBODY, "from", "base") + "\n",
         budget.budget_section(),
+        breaker.breaker_section(PEERS),
         *_sections((*config.backends, *config.idle), memo),
         *_slots(config.slots, memo),
     ]
-    maps = {name: _map(name, config.maps.get(name, ()), memo) for name in (CHECKS, ROUTES, SERVICES)}
+    maps = {name: _map(name, config.maps.get(name, ()), memo) for name in (BREAKERS, CHECKS, ROUTES, SERVICES)}
     text = "\n".join(parts)
     return Rendered(with_trace_id(text) if logged else text, maps)
 
@@ -124,6 +137,7 @@ def _global(settings: Gateway, files: Files, log: RequestLog | None) -> str:
         line("localpeer", LOCAL_PEER),
         line("spread-checks", "5"),
         line("expose-experimental-directives"),
+        breaker.GLOBAL_RULES,
         *(global_lines(log) if log else []),
     )
 
@@ -173,7 +187,7 @@ def _timeouts(settings: Gateway) -> Iterable[str]:
 def _kind_defaults(kind: Kind) -> str:
     if kind is Kind.TCP:
         return section("defaults", kind.value, "from", "bytes") + "\n"
-    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{budget.REQUEST_RULES}{REQUEST_RULES}{budget.ANSWER_RULES}"
+    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{REQUEST_RULES}{ANSWER_RULES}"
 
 
 def _peers(files: Files) -> str:

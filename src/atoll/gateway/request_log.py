@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.gateway import trace
+from atoll.gateway.breaker import MARK
 from atoll.gateway.quote import line, section
 from atoll.gateway.trace import REQUEST_ID_LIMIT
 from atoll.settings import Settings
@@ -31,8 +32,8 @@ LINE_LIMIT = 8192
 """Bytes of a line; above all the limits together."""
 ENDING = ".2"
 
-_MARK = "-"
-"""What breaker and fallback did with the request: nothing as yet."""
+_MARK = f"%[var({MARK})]"
+"""What the circuit breaker did with the request: `open`, `forced`, `probe`, or nothing."""
 _CALLER = "txn.caller"
 _PATH = f"%[var(txn.path),bytes(0,{PATH_LIMIT})]"
 _CAPTURED = "%hr"
@@ -126,10 +127,11 @@ def http_format(edge: str) -> str:
 
 def tcp_format(port: int) -> str:
     """The `log-format` of a tcp service's listener: one line for a connection, when it ends."""
+    # no breaker is asked about bytes
     return _format(
         f"tcp:{port:d} - %[var({RUN})] %lc - %[date(0,us)] - -",
         "|%b| %s - - - 0 %ts %rc 0 %Tw %Tc 0 %Tt %U %B",
-        f"{_MARK} - -",
+        "- - -",
     )
 
 

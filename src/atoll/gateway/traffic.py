@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from atoll.gateway.config import GatewayConfig
+from atoll.gateway.breaker import TABLE, breaker_reports
+from atoll.gateway.config import BREAKERS, GatewayConfig
 from atoll.gateway.master import Master
-from atoll.gateway.readback import ServerStat, parse_stat
+from atoll.gateway.readback import BreakerRow, ServerStat, parse_breakers, parse_stat
 from atoll.gateway.runtime import Unanswered
 from atoll.kit.clock import Clock
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import ServerReport
+from atoll.model.policy import BreakerState
+from atoll.model.report import BreakerReport, ServerReport
 
 IDLE_POLL = 0.02
 """Seconds between two looks at the sessions of an instance that drains."""
@@ -27,6 +29,9 @@ class Traffic:
     def __init__(self, master: Master, config: Callable[[], GatewayConfig], clock: Clock) -> None:
         self.reports: tuple[ServerReport, ...] = ()
         """Of every instance, as of the last `refresh`."""
+        self.breakers: tuple[BreakerReport, ...] = ()
+        self.on_breaker: Callable[[BreakerReport, BreakerReport | None], None] = lambda _after, _before: None
+        """Called when a breaker is in another state than at the last `refresh`, or was in between: after, before."""
         self.old_workers: tuple[int, ...] = ()
         self.workers: tuple[int, ...] = ()
         """All of them, the current one included."""
@@ -77,6 +82,8 @@ class Traffic:
         """
         text = await self._master.runtime.ask("show stat -1 4 -1")
         stats = await asyncio.to_thread(_parsed, text) if len(text) > THREAD_BYTES else _parsed(text)
+        tripped = parse_breakers(await self._master.runtime.ask(f"show table {TABLE}"))
+        self._judge(tripped, self._clock.wall())
         workers = await self._master.workers()
         self.old_workers = workers.old
         self.workers = workers.old if workers.current is None else (workers.current, *workers.old)
@@ -93,6 +100,17 @@ class Traffic:
                 owner, port = known
                 found[owner] = _merged(found.get(owner), owner, port, stat, wall)
         self.reports = tuple(found.values())
+
+    def _judge(self, rows: Iterable[BreakerRow], wall: float) -> None:
+        """Take what the table says, and tell what changed."""
+        lines = dict(self._config().maps.get(BREAKERS, ()))
+        before = {each.service: each for each in self.breakers}
+        self.breakers = tuple(breaker_reports(rows, lines, wall))
+        for each in self.breakers:
+            known = before.get(each.service)
+            state, opened = (known.state, known.opened) if known else (BreakerState.CLOSED, 0)
+            if each.state is not state or each.opened > opened:
+                self.on_breaker(each, known)
 
     def _routed(self) -> set[Answerer]:
         return {

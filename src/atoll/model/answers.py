@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from atoll.model.names import ServiceName
+from atoll.model.policy import BreakerState
 from atoll.model.project import Step
 from atoll.model.report import NodeReport
 from atoll.model.route import Route
@@ -31,6 +32,14 @@ class FactPage(msgspec.Struct, frozen=True):
     revision: int
     facts: tuple[Fact, ...] = ()
     more: bool = False
+
+
+class BreakerRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's word on a service's circuit breaker: `open` or `closed` for `seconds`, or neither and `reset`."""
+
+    reason: str
+    state: BreakerState | None = None
+    seconds: float = 300.0
 
 
 class FactEventKind(StrEnum):

@@ -16,6 +16,7 @@ from atoll.errors import InvalidValue
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.names import HeaderName, Token
+from atoll.model.policy import Breaker, BreakerWord, breaker_problems, word_problems
 from atoll.model.route import METHODS, Match, Route, Share
 from atoll.model.service import Balance, BalanceKind, Check, Run, Scrape, Service
 
@@ -58,6 +59,8 @@ def checked_service(said: Service) -> Service:
         check=_check(said.check),
         balance=_balance(said.balance),
         slow_start=_number(said.slow_start, "slow_start", 0.0, DURATION_CEILING),
+        circuit_breaker=_breaker(said.circuit_breaker),
+        breaker_word=_breaker_word(said.breaker_word),
         scrape=None if said.scrape is None else _scrape(said.scrape),
         origin=str(names.route_name(said.origin, field="origin")),
         run=None if said.run is None else _run(said.run),
@@ -106,6 +109,18 @@ def _scrape(said: Scrape) -> Scrape:
         interval=_number(said.interval, "scrape.interval", SCRAPE_FLOOR, DURATION_CEILING),
         timeout=_number(said.timeout, "scrape.timeout", CHECK_FLOOR, DURATION_CEILING),
     )
+
+
+def _breaker(said: Breaker) -> Breaker:
+    for field, wrong in breaker_problems(said):
+        raise _invalid(f"circuit_breaker.{field}", wrong)
+    return said
+
+
+def _breaker_word(said: BreakerWord) -> BreakerWord:
+    for field, wrong in word_problems(said):
+        raise _invalid(f"breaker_word.{field}", wrong)
+    return said
 
 
 def _asked(path: str, field: str = "check.path") -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from atoll.model.names import InstanceId, NodeName, ServiceName
+from atoll.model.policy import BreakerState
 
 
 class Phase(StrEnum):
@@ -64,6 +65,24 @@ class ServerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     since: float = 0.0
     sessions: int = 0
     requests: int = 0
+
+
+class BreakerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the gateway's circuit breaker of a service did; one that had nothing to count is not told. Wall seconds."""
+
+    service: ServiceName
+    state: BreakerState = BreakerState.CLOSED
+    forced: bool = False
+    """By an operator's word."""
+    since: float = 0.0
+    """When the state was entered; 0: it was never another one."""
+    until: float = 0.0
+    """While open: when it is tried again, or the word ends."""
+    requests: int = 0
+    """Of the current window; while open, of the one in which it opened."""
+    failures: int = 0
+    opened: int = 0
+    """Times."""
 
 
 class GatewayReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,6 +149,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     children: tuple[ChildReport, ...] = ()
     gateway: GatewayReport = msgspec.field(default_factory=GatewayReport)
     servers: tuple[ServerReport, ...] = ()
+    breakers: tuple[BreakerReport, ...] = ()
     loop: LoopReport = msgspec.field(default_factory=LoopReport)
     processes: tuple[ProcessReport, ...] = ()
     facts_revision: int = 0

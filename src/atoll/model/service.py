@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from atoll.model.names import InstanceId, NodeName, ServiceName, Token
+from atoll.model.policy import Breaker, BreakerWord
 
 
 class Protocol(StrEnum):
@@ -143,6 +144,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Keep a client on one instance by a cookie of the gateway's own."""
     slow_start: float = 0.0
     """Seconds over which a returning instance ramps up to its weight."""
+    circuit_breaker: Breaker = msgspec.field(default_factory=Breaker)
+    """When callers are kept from it."""
+    breaker_word: BreakerWord = msgspec.field(default_factory=BreakerWord)
+    """What an operator said of that."""
     scrape: Scrape | None = None
     """None: nobody said; an HTTP service is asked for /metrics now and then."""
     mesh_index: int = 0

@@ -1,8 +1,8 @@
 """The difference between the facts and a project, and the commit that removes it. Pure.
 
 Promises: applying twice plans nothing the second time. Facts of another origin are never touched; a name or match they
-hold already is an OriginConflict. What an operator said of a service (`stopped`, `restarts`, `rolling`, and `replicas`
-scaled by hand) survives until the file's own number changes. A mesh port, once given, stays. A service that is gone
+hold already is an OriginConflict. What an operator said of a service (`stopped`, `restarts`, `rolling`, `breaker_word`,
+and `replicas` scaled by hand) survives until the file's own number changes. A mesh port, once given, stays. A service that is gone
 from the file while somebody else's instances are registered under it is handed back to the registry, not deleted.
 """
 
@@ -16,6 +16,7 @@ from atoll.errors import OriginConflict
 from atoll.model.keys import route_key, service_key
 from atoll.model.mesh import free_mesh_index
 from atoll.model.names import Key, ServiceName
+from atoll.model.policy import BreakerWord
 from atoll.model.project import FieldChange, Plan, Project, Step, Verb
 from atoll.model.route import Route
 from atoll.model.service import Run, Service
@@ -109,6 +110,7 @@ def _services(snapshot: Snapshot, project: Project) -> dict[ServiceName, Service
         fact = msgspec.structs.replace(
             service,
             origin=project.name,
+            breaker_word=BreakerWord() if current is None else current.breaker_word,
             mesh_index=free_mesh_index(held) if current is None else current.mesh_index,
             run=None if service.run is None else _run(service.run, None if current is None else current.run),
         )

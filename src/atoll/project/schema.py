@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
+from atoll.model.policy import COUNT_CEILING, OPEN_CEILING, PROBES_CEILING, WINDOW_CEILING
 from atoll.project import words
 
 Truth = Annotated[bool, words.truth()]
@@ -97,11 +98,29 @@ class Scrape(Part):
     """Time an answer may take."""
 
 
+class CircuitBreaker(Part):
+    """When callers are kept from a service that fails."""
+
+    later: ClassVar[tuple[str, ...]] = ("slow_calls",)
+    enabled: Truth = True
+    """Whether they are."""
+    errors: Annotated[int, words.percent()] = 50
+    """Share of the requests of a window that must have failed, `1%` to `100%`."""
+    window: Annotated[float, words.duration(least=1, most=WINDOW_CEILING)] = 10.0
+    """Time over which requests are counted together, in whole seconds."""
+    min_requests: Annotated[int, words.whole(1, COUNT_CEILING)] = 20
+    """Fewer requests in a window never open it."""
+    open: Annotated[float, words.duration(least=1, most=OPEN_CEILING)] = 15.0
+    """Time until it is tried again, in whole seconds."""
+    probes: Annotated[int, words.whole(1, PROBES_CEILING)] = 3
+    """Requests let through to try: all must succeed."""
+
+
 class Service(Part):
     """One service: a command, or (without one) a name under which instances register themselves."""
 
     later: ClassVar[tuple[str, ...]] = (
-        "watch", "autoscale", "calls", "circuit_breaker", "retry", "rate_limit", "cache", "config", "secrets",
+        "watch", "autoscale", "calls", "retry", "rate_limit", "cache", "config", "secrets",
         "telemetry", "resources", "node",
     )  # fmt: skip
     command: Command | None = None
@@ -137,6 +156,8 @@ class Service(Part):
     """Keep a client on one instance by a cookie."""
     slow_start: Wait = 0.0
     """Time over which a returning instance gets its full share."""
+    circuit_breaker: Annotated[CircuitBreaker, words.switchable(CircuitBreaker)] = CircuitBreaker(enabled=False)
+    """Keeps callers from the service while it fails: `false` switches it off, a map says when."""
     otel: Annotated[Otel, words.switchable(Otel)] = Otel()
     """Traces, logs and metrics without a change to the code: `false` switches it off, a map says more."""
     scrape: Annotated[Scrape | None, words.switchable(Scrape)] = None

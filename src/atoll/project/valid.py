@@ -23,6 +23,7 @@ from atoll.model.checked import (
     TEXT_LIMIT,
 )
 from atoll.model.names import ServiceName
+from atoll.model.policy import breaker_problems
 from atoll.model.project import Project
 from atoll.model.route import Route
 from atoll.model.service import BalanceKind, Check, Condition, Restart, Run, Service
@@ -133,6 +134,8 @@ def check_service(service: Service) -> Iterator[Finding]:
     if service.balance.kind is BalanceKind.HASH and not _HASH_ON.fullmatch(service.balance.hash_on):
         yield _bad("should hash client_ip, path or header:NAME", (*here, "balance"))
     yield from _durations(here, slow_start=service.slow_start)
+    for field, wrong in breaker_problems(service.circuit_breaker):
+        yield _bad(wrong, (*here, "circuit_breaker", field))
     if service.scrape is not None:
         yield from (
             finding

@@ -20,6 +20,7 @@ _DURATION = r"^(\d+(\.\d+)?(h|ms|us|ns|m|s))+$|^0$"
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 DURATION_TEXT_LIMIT = 40
+PERCENT_DIGITS = 3
 
 DurationText = Annotated[str, Field(pattern=_DURATION, examples=["5s", "200ms", "1m", "1h30m"])] | Literal[0]
 PortText = Literal["auto", "none"] | Annotated[int, Field(ge=1, le=65535)]
@@ -51,6 +52,20 @@ def whole(least: int, most: int) -> BeforeValidator:
         return int(value)
 
     return BeforeValidator(check, json_schema_input_type=Annotated[int, Field(ge=least, le=most)])
+
+
+def percent() -> BeforeValidator:
+    """A share, written `50%`, or `50`."""
+
+    def check(raw: Any) -> int:
+        said = written(raw)
+        digits = said.removesuffix("%") if isinstance(said, str) else ""
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= PERCENT_DIGITS and 1 <= int(digits) <= 100):
+            raise _invalid("should be a share from 1% to 100%", "write it as 50%")
+        return int(digits)
+
+    share = Annotated[str, Field(pattern=r"^([1-9][0-9]?|100)%$", examples=["50%"])]
+    return BeforeValidator(check, json_schema_input_type=share | Annotated[int, Field(ge=1, le=100)])
 
 
 def text_or_truth() -> BeforeValidator:

@@ -67,17 +67,30 @@ class Catalog:
             NotFound: there is no such service.
             InvalidValue: atoll does not run it, or the change asks for what cannot be.
         """
-        for attempt in range(TRIES):
-            current = self._facts.snapshot.services.get(name)
-            if current is None:
-                raise unknown_service(name)
+
+        def changed(current: Service) -> Service:
             if current.run is None:
                 raise InvalidValue(
                     f"{name} is not run by atoll: its instances register themselves",
                     hint="start and stop it where it runs",
                     field="run",
                 )
-            wanted = checked_service(msgspec.structs.replace(current, run=change(current.run)))
+            return msgspec.structs.replace(current, run=change(current.run))
+
+        return await self.change_service(name, changed)
+
+    async def change_service(self, name: ServiceName, change: Callable[[Service], Service]) -> tuple[Service, Revision]:
+        """Change what is said of a service; asked again when somebody else changed it meanwhile.
+
+        Raises:
+            NotFound: there is no such service.
+            InvalidValue: the change asks for what cannot be.
+        """
+        for attempt in range(TRIES):
+            current = self._facts.snapshot.services.get(name)
+            if current is None:
+                raise unknown_service(name)
+            wanted = checked_service(change(current))
             draft = self._registry.draft()
             draft.put(service_key(name), encode(wanted))
             try:

@@ -19,7 +19,8 @@ from atoll import __version__
 from atoll.kit.exposition import MEDIA, Kind, Metric, Series, render
 from atoll.kit.vitals import Vitals, vitals
 from atoll.model.answers import HoldView
-from atoll.model.report import ChildReport, GatewayReport, NodeReport, Phase
+from atoll.model.policy import BreakerState
+from atoll.model.report import BreakerReport, ChildReport, GatewayReport, NodeReport, Phase
 from atoll.model.service import State
 from atoll.model.snapshot import Snapshot
 from atoll.registry.nodes import REPORT_TTL
@@ -31,6 +32,8 @@ from atoll.store.base import Work
 OURS = ("control-plane", "")
 """Labels `process` and `node` of this process."""
 PROCESS = ("process", "node")
+BREAKER_STATES = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
+"""Their numbers."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,12 @@ def _refusals(seen: Seen) -> Iterator[Series]:
 def _reload_kinds(seen: Seen) -> Iterator[Series]:
     for report, _ in seen.nodes:
         yield from (((report.node, kind), count) for kind, count in sorted(report.gateway.reload_kinds.items()))
+
+
+def _breakers(read: Callable[[BreakerReport], float]) -> Read:
+    return lambda seen: [
+        ((report.node, each.service), read(each)) for report, _ in seen.nodes for each in report.breakers
+    ]
 
 
 def _lag(seen: Seen) -> Iterator[Series]:
@@ -262,6 +271,16 @@ TABLE: dict[Metric, Read] = {
     ),
     Metric("atoll_gateway_errors_total", Kind.COUNTER, "Failed changes, reloads and file writes.", "", ("node",)): (
         per_gateway(lambda gateway: gateway.errors)
+    ),
+    Metric(
+        "atoll_breaker_state",
+        Kind.GAUGE,
+        "0: closed, 1: half-open, 2: open; of services whose failures were counted.",
+        "",
+        ("node", "service"),
+    ): _breakers(lambda each: BREAKER_STATES.index(each.state)),
+    Metric("atoll_breaker_opened_total", Kind.COUNTER, "Times that it opened.", "", ("node", "service")): _breakers(
+        lambda each: each.opened
     ),
     Metric(
         "atoll_gateway_healed_total", Kind.COUNTER, "Differences found by reading HAProxy back.", "", ("node",)

@@ -1,4 +1,4 @@
-"""Services over HTTP: read, write, delete; scale, stop, start, restart; and the history of their instances."""
+"""Services over HTTP: read, write, delete; scale, stop, start, restart, breaker words; and the history of their instances."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from atoll.errors import Conflict, InvalidName, InvalidValue, LimitReached, NotFound, StillInUse, StorageFull
 from atoll.model.answers import (
+    BreakerRequest,
     History,
     Receivers,
     RestartRequest,
@@ -22,7 +23,8 @@ from atoll.model.answers import (
 )
 from atoll.model.keys import service_key
 from atoll.model.names import ServiceName
-from atoll.model.service import Instance, Run, Service
+from atoll.model.policy import WORD_CEILING, BreakerWord
+from atoll.model.service import Instance, Protocol, Run, Service
 from atoll.registry.catalog import unknown_service
 from atoll.registry.expiry import GLOBAL
 from atoll.server.control import Control
@@ -121,6 +123,30 @@ async def restart(control: Control, request: Request) -> Response:
     )
 
 
+async def breaker(control: Control, request: Request) -> Response:
+    """Force a circuit breaker open or closed for a while, or let it begin anew."""
+    name = service_in(request)
+    said = await take(control, request, BreakerRequest)
+    now = control.clock.wall()
+    if not said.reason.strip():
+        raise InvalidValue("a word on a breaker needs a reason", hint="say why", field="reason")
+    if not 1 <= said.seconds <= WORD_CEILING:
+        raise InvalidValue(f"seconds {said.seconds:g} is not 1 to {WORD_CEILING:g}", field="seconds")
+    if said.state is None:
+        word = BreakerWord(reason=said.reason, since=now, reset=now)
+    else:
+        word = BreakerWord(state=said.state, until=now + said.seconds, reason=said.reason, since=now)
+    service, revision = await control.catalog.change_service(name, lambda known: _worded(known, word))
+    return reply(ServiceFact(service=service, revision=revision))
+
+
+def _worded(service: Service, word: BreakerWord) -> Service:
+    if service.protocol is Protocol.TCP:
+        raise InvalidValue(f"{service.name} speaks tcp: it has no circuit breaker", field="service")
+    kept = max(word.reset, service.breaker_word.reset)
+    return msgspec.structs.replace(service, breaker_word=msgspec.structs.replace(word, reset=kept))
+
+
 async def _change(control: Control, name: ServiceName, change: Callable[[Run], Run]) -> Response:
     service, revision = await control.catalog.change_run(name, change)
     return reply(ServiceFact(service=service, revision=revision))
@@ -199,6 +225,7 @@ ENDPOINTS = (
     _command("scale", "Say how many instances shall run.", scale, Scale),
     _command("start", "Start a stopped service.", start),
     _command("stop", "Stop every instance and start none.", stop),
+    _command("breaker", "Force the circuit breaker open or closed for a while, or reset it.", breaker, BreakerRequest),
     _command("restart", "Replace every running instance.", restart, RestartRequest),
     Endpoint(
         method="GET",

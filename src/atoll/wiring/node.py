@@ -134,6 +134,7 @@ class Node:
             version=__version__,
             started=self._started,
             children=self.supervisor.report(),
+            breakers=self.driver.breakers(),
             gateway=caught_up(self.driver.report(), self.facts.revision, self.watch.revision),
             servers=self.driver.servers(),
             loop=self._loop(),

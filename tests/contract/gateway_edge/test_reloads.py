@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from atoll.model.policy import Breaker
 from atoll.model.service import Balance, BalanceKind, Check, CheckKind
 from tests.contract.gateway_edge.world import Answer, Client, World, a_world
 
@@ -138,3 +139,24 @@ async def test_old_workers_are_bounded() -> None:
         assert len((await master.workers()).old) <= 2
         await world.driver.stop(0)
         await asyncio.gather(*held, return_exceptions=True)
+
+
+async def test_an_open_breaker_stays_open_over_a_reload() -> None:
+    async with a_world() as world, world.driver.running():
+        one = await world.upstream("one")
+        world.service("orders", circuit_breaker=Breaker(enabled=True, min_requests=5, open=60))
+        world.instance("orders", "one", one.port)
+        world.route("orders", "/orders", "orders")
+        await world.push()
+        for _ in range(5):
+            assert (await world.get("/orders/fail")).status == 500
+        assert (await world.get("/orders/x")).status == 503
+        await asyncio.sleep(6)  # a younger process hands nothing over
+        world.service("orders", circuit_breaker=Breaker(enabled=True, min_requests=5, open=60), sticky=True)
+        await world.push()
+        assert world.driver.report().reloads == 1
+        seen = one.requests
+        assert {(await world.get("/orders/x")).status for _ in range(10)} == {503}
+        assert one.requests == seen
+        (told,) = world.driver.breakers()
+        assert (told.service, told.state, told.opened) == ("orders", "open", 1)

@@ -59,7 +59,8 @@ def free_block(count: int) -> int:
 
 
 class Upstream:
-    """An HTTP/1.1 server that answers its name; `/slow/N` sends N bytes, one each 20 ms; `/health` says what it is told."""
+    """An HTTP/1.1 server that answers its name; `/slow/N` sends N bytes, one each 20 ms; `/health` says what it is told;
+    `…/fail` fails."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -103,7 +104,7 @@ class Upstream:
                         await asyncio.sleep(0.02)
                 else:
                     self.requests += 1
-                    writer.write(_response(self.name))
+                    writer.write(_response(self.name, status=500 if path.endswith("/fail") else 200))
                 await writer.drain()
         self._peers.discard(writer)
         writer.close()

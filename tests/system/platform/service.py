@@ -1,7 +1,8 @@
 """A tiny service for the tests: HTTP/1.1 on asyncio, standard library only, no handling of signals at all.
 
 It ends at once on SIGTERM, so whatever is lost while the platform scales or restarts it is the platform's fault.
-`/…?ms=20` answers after 20 ms, `/crash` ends the process with exit code 7; everything else says who answered.
+`/…?ms=20` answers after 20 ms, `/…?status=500` with that status, `/crash` ends the process with exit code 7; everything
+else says who answered.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             said = {"instance": INSTANCE, "version": VERSION, "method": method, "path": target, "pid": os.getpid()}
             body = json.dumps({**said, "headers": headers, "received": len(received)}).encode()
             writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+                b"HTTP/1.1 %d Said\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+                % (int(asked.get("status", ["200"])[0]), len(body))
+                + body
             )
             await writer.drain()
     except (asyncio.IncompleteReadError, OSError, ValueError):

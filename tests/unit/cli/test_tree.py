@@ -33,6 +33,7 @@ READS = {
     "red": ("red",),
     "query": ("query", "up"),
     "env": ("env", "orders"),
+    "breakers": ("breakers",),
     "routes": ("routes",),
     "routes test": ("routes", "test", "GET", "/api"),
     "health": ("health",),
@@ -46,6 +47,7 @@ WRITES = {
     *("up", "down", "run", "start", "stop", "restart", "scale", "apply", "backup", "restore", "server", "call"),
     *("completion", "telemetry"),
     *(f"service {verb}" for verb in ("register", "deregister", "drain", "undrain", "maint")),
+    *(f"breakers {verb}" for verb in ("open", "close", "reset")),
 }
 """Every other command. A new command must be put into one of the two."""
 

@@ -5,6 +5,7 @@ import pytest
 
 from atoll.errors import ProjectInvalid
 from atoll.model.names import HeaderName, HeaderValue, HostPattern, PathText, RouteName, ServiceName, Token
+from atoll.model.policy import Breaker
 from atoll.model.project import Project
 from atoll.model.route import Match, Route, Share
 from atoll.model.service import Balance, BalanceKind, Check, Condition, Restart, Run, Service
@@ -112,3 +113,18 @@ def test_a_long_chain_and_a_dense_web_of_dependencies_are_judged_quickly() -> No
     assert codes(*(depends(f"s{i}", *([f"s{i + 1}"] if i < 999 else [])) for i in range(1000))) == []
     assert codes(*(depends(f"s{i}", *(f"s{j}" for j in range(i))) for i in range(120))) == []
     assert codes(*(depends(f"s{i}", f"s{(i + 1) % 500}") for i in range(500))) == [Code.CYCLE]
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("errors", 0), ("errors", 101), ("window", 0.0), ("window", 61.0), ("window", float("nan")), ("min_requests", 0),
+        ("open", 0.0), ("open", -1.0), ("open", 3601.0), ("probes", 0), ("probes", -1),
+    ],
+)  # fmt: skip
+def test_an_absurd_breaker_is_refused_where_it_stands(field: str, wrong: float) -> None:
+    service = msgspec.structs.replace(OK, circuit_breaker=msgspec.structs.replace(Breaker(), **{field: wrong}))
+    with pytest.raises(ProjectInvalid) as refused:
+        check_project(Project(name="shop", services=(service,)), {})
+    (finding,) = findings_of(refused.value)
+    assert finding.path == ("services", service.name, "circuit_breaker", field)

@@ -1,0 +1,95 @@
+"""Circuit breakers on a running platform: a failing service is left alone, an operator's word is obeyed at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.system.platform.conftest import running
+from tests.system.platform.stage import Answer, Platform, ask, until
+
+pytestmark = pytest.mark.timeout(90)
+PROJECT = """
+name: moods
+services:
+  web:
+    command: python service.py
+    healthcheck: {http: /healthz}
+    circuit_breaker: {errors: 50%, window: 10s, min_requests: 6, open: 1s, probes: 2}
+  calm: {command: python service.py, healthcheck: {http: /healthz}}
+gateway:
+  routes:
+    - {match: {path_prefix: /web}, service: web}
+    - {match: {path_prefix: /calm}, service: calm}
+"""
+FAILING, FINE = "/web/x?status=500", "/web/x"
+
+
+@pytest.fixture(scope="module")
+def moods() -> Iterator[Platform]:
+    with running(PROJECT) as platform:
+        yield platform
+
+
+def refused(answer: Answer) -> bool:
+    return answer.status == 503 and answer.json["code"] == "breaker-open"
+
+
+def shown(platform: Platform, name: str = "web") -> dict[str, Any]:
+    """The row of a service."""
+    return next(row for row in platform("breakers", "--json").json if row["service"] == name)
+
+
+def reset(platform: Platform) -> None:
+    assert platform("breakers", "reset", "web", "--reason", "the next test").code == 0
+    until(lambda: ask(platform.gateway_port, FINE).status == 200, "it lets through")
+
+
+def test_a_failing_service_is_left_alone_shown_and_taken_back(moods: Platform) -> None:
+    reset(moods)
+    until(lambda: refused(ask(moods.gateway_port, FAILING)), "it opens")
+    assert ask(moods.gateway_port, "/calm/x").status == 200
+    until(lambda: shown(moods)["seen"]["opened"] >= 1, "it is shown")
+    until(lambda: [ask(moods.gateway_port, FINE).status for _ in range(5)] == [200] * 5, "it closes by itself")
+    until(lambda: shown(moods)["state"] == "closed", "that is shown")
+    text = ask(moods.api_port, "/metrics", headers={"Authorization": f"Bearer {moods.token}"}).body.decode()
+    assert 'atoll_breaker_opened_total{node="' in text
+    assert "a circuit breaker changed" in moods.node_log()
+
+
+def test_a_word_reaches_the_gateway_in_less_than_200_ms_and_survives_an_apply(moods: Platform) -> None:
+    reset(moods)
+    moods.done("POST", "/services/web/breaker", {"state": "open", "seconds": 60, "reason": "its database moves"})
+    began = time.monotonic()
+    until(lambda: refused(ask(moods.gateway_port, FINE)), "it is open", every=0.002)
+    assert time.monotonic() - began < 0.2
+    moods.edit("errors: 50%", "errors: 40%")
+    assert moods("apply", "--yes").code == 0
+    assert refused(ask(moods.gateway_port, FINE))
+    row = shown(moods)
+    assert (row["state"], row["forced"], row["policy"]["errors"]) == ("open", True, 40)
+    assert "its database moves" in moods("breakers").out
+    assert moods("breakers", "close", "web", "--for", "1m", "--reason", "it must").code == 0
+    until(lambda: ask(moods.gateway_port, FINE).status == 200, "it is closed")
+    assert {ask(moods.gateway_port, FAILING).status for _ in range(20)} == {500}
+    assert moods("breakers", "open", "nobody", "--reason", "x").code == 1
+    assert moods("breakers", "open", "web").code == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"state": "open"}, {"state": "open", "reason": " "}, {"state": "half-open", "reason": "x"},
+        {"state": "open", "seconds": 0, "reason": "x"}, {"state": "open", "seconds": 1e9, "reason": "x"},
+        {"state": "open", "reason": "x" * 201},
+    ],
+    ids=["no reason", "an empty one", "half-open", "no time", "for ever", "a long reason"],
+)  # fmt: skip
+def test_a_word_that_makes_no_sense_is_refused(moods: Platform, said: dict[str, object]) -> None:
+    before = moods.done("GET", "/services/web")["service"]
+    refused = moods.api("POST", "/services/web/breaker", said)
+    assert (400 <= refused.status < 500, refused.headers["content-type"]) == (True, "application/problem+json")
+    assert moods.done("GET", "/services/web")["service"] == before
