@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atoll.model.names import InstanceId, NodeName, ServiceName
-from atoll.model.report import ChildReport, GatewayReport, LoopReport, NodeReport, Phase, ProcessReport
+from atoll.model.report import BreakerReport, ChildReport, GatewayReport, LoopReport, NodeReport, Phase, ProcessReport
 from atoll.server.metrics import TABLE
 from tests.system.api_stage import Plane, plane_at, settings_in
 
@@ -35,6 +35,7 @@ def busy_node() -> NodeReport:
         loop=LoopReport(lag=0.5, blocked=4, warning="the event loop was blocked by x"),
         processes=(ProcessReport(name="gateway", memory=1 << 20),),
         facts_age=3.0,
+        breakers=(BreakerReport(service=ServiceName("orders"), opened=1),),
     )
 
 

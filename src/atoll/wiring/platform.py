@@ -75,8 +75,11 @@ async def _run(
                 await _live(node, tasks, project, wanted, stop)
             force = stop.forced.is_set()
             await asyncio.gather(node.control_plane.stop(force=force), node.telemetry.stop(force=force))
-    except* AtollError as group:
-        await _give_up(node, group)
+    except ExceptionGroup as group:  # not `except*`: Debian 12's Python wraps what is raised there in a group again
+        ours = group.subgroup(AtollError)
+        if ours is None:
+            raise
+        await _give_up(node, ours)
     finally:
         await node.client.close()
 
