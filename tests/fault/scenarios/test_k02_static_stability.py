@@ -137,7 +137,7 @@ async def test_everything_killed_at_once_comes_back_with_all_that_was_acknowledg
     history, took = scenario.history("writes"), list[float]()
     with own_fleet() as fleet:
         await fleet.converged()
-        for number in range(scenario.times(3, 20)):
+        for number in range(scenario.times(2, 20)):
             async with owned("writing") as tasks:
                 token = fleet.platform.token
                 writing = tasks.start(

@@ -78,7 +78,7 @@ def test_a_record_that_is_sent_and_printed_is_shown_once_with_its_trace(talk: Pl
 
 def test_a_failure_is_one_record_with_its_traceback(talk: Platform) -> None:
     call(talk, "/fail")
-    until(lambda: logs(talk, "--level", "error", "--grep", "wrong"), "the failure is stored")
+    until(lambda: logs(talk, "--level", "error", "--grep", "KeyError"), "the failure is stored as it was sent")
     done = talk("logs", "--level", "error")
     assert "| ERROR this went wrong" in done.out
     assert "KeyError: 'missing'" in done.out

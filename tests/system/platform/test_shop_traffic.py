@@ -182,12 +182,18 @@ def test_grpc_calls_answer_with_status_and_trailers(channel: grpc.Channel, payme
 
 def test_a_grpc_stream_tells_each_charge_as_it_is_made(channel: grpc.Channel, payments: ModuleType) -> None:
     customer = f"stream-{secrets.token_hex(3)}"
-    watch = channel.unary_stream(
-        "/shop.payments.v1.Payments/WatchCharges",
-        request_serializer=payments.WatchChargesRequest.SerializeToString,
-        response_deserializer=payments.ChargeRecord.FromString,
-    )(payments.WatchChargesRequest(customer=customer), timeout=20)
-    watch.initial_metadata()  # the watch has begun
+
+    def begun() -> Any:
+        """The service takes 8 watchers, and those of the test before may still be on their way out."""
+        watch = channel.unary_stream(
+            "/shop.payments.v1.Payments/WatchCharges",
+            request_serializer=payments.WatchChargesRequest.SerializeToString,
+            response_deserializer=payments.ChargeRecord.FromString,
+        )(payments.WatchChargesRequest(customer=customer), timeout=20)
+        watch.initial_metadata()
+        return watch if watch.is_active() else None
+
+    watch = until(begun, "there is room for a watcher", within=10)
     for _ in range(3):
         record, _ = unary(channel, payments, "Charge", charge(payments, customer))
         assert next(watch).id == record.id, "told before the next one is made: nothing is held back"

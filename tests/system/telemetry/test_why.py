@@ -93,6 +93,7 @@ def test_the_true_cause_is_named_first(faults: Platform, answers: list[Answer], 
     assert words in found["cause"]
 
 
+@pytest.mark.slow
 def test_an_instance_that_died_at_work_and_one_that_was_killed(faults: Platform) -> None:
     found = why(faults, faults.get("/frail/crash", method="POST"), 502)
     assert found["code"] == "dead-instance"
@@ -142,6 +143,7 @@ def json_of(faults: Platform, request: str) -> Any:
     return done.json
 
 
+@pytest.mark.slow
 def test_what_nobody_knows_is_said(faults: Platform) -> None:
     done = faults("why", "never-seen")
     assert done.code == 1
