@@ -18,7 +18,7 @@ from atoll.telemetry.signal import Signal
 
 RESOURCE = {"attributes": [{"key": "service.name", "value": {"stringValue": "my.service"}}]}
 SCOPE = {
-    "name": "my.library",
+    "name": "my.scope",
     "version": "1.0.0",
     "attributes": [{"key": "my.scope.attribute", "value": {"stringValue": "some scope attribute"}}],
 }
