@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 from dataclasses import dataclass
 
 import psutil
@@ -32,13 +33,20 @@ def listeners() -> list[Listener]:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr:
                 address = connection.laddr
-                found.append(Listener(address.ip, address.port, connection.pid, _program(connection.pid)))
+                found.append(Listener(_plain(address.ip), address.port, connection.pid, _program(connection.pid)))
     return sorted(found, key=lambda one: one.pid is None)
 
 
 def listener_of(port: int) -> Listener | None:
     """Who listens on `port`, on whatever address; None when nobody does."""
     return next((one for one in listeners() if one.port == port), None)
+
+
+def _plain(host: str) -> str:
+    """An IPv4 address that is listened on through an IPv6 socket, as gRPC does, is that address."""
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or host)
 
 
 def _program(pid: int | None) -> str | None:

@@ -77,13 +77,13 @@ class Parts:
 
 
 def numbers(counts: Any) -> dict[str, float]:
-    """The numbers in a dataclass of counts; those of a mapping in it are named `field.key`."""
+    """The numbers in a dataclass of counts, yes and no as 1 and 0; those of a mapping in it are named `field.key`."""
     found: dict[str, float] = {}
     for name, value in ((each.name, getattr(counts, each.name)) for each in fields(counts)):
         if isinstance(value, int | float):
-            found[name] = value
+            found[name] = +value
         elif isinstance(value, Mapping):
-            found.update({f"{name}.{key}": each for key, each in value.items() if isinstance(each, int | float)})
+            found.update({f"{name}.{key}": +each for key, each in value.items() if isinstance(each, int | float)})
     return found
 
 
