@@ -3,7 +3,7 @@
     python -m bench.telemetry_memory [--seconds 20] [--json FILE]
 
 Alone, over HTTP, on an empty store. RssAnon is what the process made itself; the rest is pages of files: chDB's library
-has 130 MB of code that the kernel may take back. "after": 20 s after the load, when merges are done.
+has 130 MB of code that the kernel may take back. "after": 25 s after the load, when merges are done.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ QUESTIONS = (
     "/api/v1/map",
     "/api/v1/red",
     "/api/v1/logs?limit=20",
+    "/api/v1/logs/patterns",
     "/prometheus/api/v1/query?query=" + quote("sum by (service) (rate(process_cpu_seconds_total[1m]))"),
+    "/prometheus/api/v1/query_exemplars?query=up&start=1700000000&end=1900000000",
 )
+RESTED = 25
+"""Seconds after which memory was given back: `telemetry.resting` looks every 10."""
 
 
 def main() -> None:
@@ -73,13 +77,15 @@ def measured(folder: Path, seconds: float) -> Iterator[dict[str, Any]]:
         for question in QUESTIONS:
             process.ask(question)
             yield look(process, f"after {question.partition('?')[0]}")
+        time.sleep(RESTED)
+        yield look(process, "idle after these questions", IDLE)
         most = asyncio.run(load(process, bodies, seconds))
         yield look(process, f"most under 5k spans/s for {seconds:g} s", LOADED, most)
         for question in QUESTIONS:
             process.ask(question)
         yield look(process, "after the same questions over that", LOADED)
-        time.sleep(20)
-        yield look(process, "after")
+        time.sleep(RESTED)
+        yield look(process, "after", IDLE)
 
 
 async def load(process: Telemetry, bodies: list[bytes], seconds: float) -> int:

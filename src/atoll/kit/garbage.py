@@ -18,8 +18,8 @@ LARGE = 256 << 10
 """Bytes from which on a block is the kernel's and goes back to it when freed. Said once, the C library no longer raises
 this by itself, which it does up to 32 MB whenever a large block is freed."""
 
-LIBRARY = 64 << 20
-"""Bytes of code from which on it is worth it: chDB has 380 MB, and touches 135 of them when it starts."""
+LIBRARY = 8 << 20
+"""Bytes of code from which on it is worth it: chDB has 380 MB, and touches 135 of them when it starts; Arrow has 26."""
 DONTNEED = 4
 """MADV_DONTNEED."""
 
@@ -32,6 +32,13 @@ def one_arena() -> None:
         mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
+def let_go_of_heap() -> None:
+    """Give back what was freed and the C library kept for later. Some milliseconds; where it knows no such thing, nothing."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
 def settle() -> None:
     """Take what is here now to be permanent. Once, when all modules are imported and the first objects made."""
     gc.collect()
@@ -39,8 +46,8 @@ def settle() -> None:
 
 
 def let_go_of_code() -> None:
-    """Give back the pages of large libraries' code that only the start needed: they stay in the kernel's cache, and what
-    is called again is mapped again, a few microseconds a page. Once, after the start; on Linux.
+    """Give back the pages of large libraries' code: they stay in the kernel's cache, and what is called again is mapped
+    again, a few microseconds a page. After the start, and after work that is rare; on Linux.
     """
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
     maps = Path("/proc/self/maps")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from atoll.errors import AlreadyRunning, AtollError, InvalidValue, Overloaded, ProgramMissing, StorageFailed
+from atoll.kit.garbage import let_go_of_code, let_go_of_heap
 from atoll.settings import Telemetry
 from atoll.telemetry import answers, codes
 from atoll.telemetry.engine import DATABASE, Insert, Limits
@@ -177,6 +178,13 @@ class ChdbEngine:
         bound = encode(parameters)
         with self._session(None) as session:
             session.run(sql, parameters=bound)
+
+    def rest(self) -> None:
+        """See `engine.Engine`."""
+        with self._session(None) as session:
+            session.run("SYSTEM JEMALLOC PURGE")
+        let_go_of_heap()
+        let_go_of_code()
 
     def close(self) -> None:
         """See `engine.Engine`. Waits for what is running; a second call does nothing."""

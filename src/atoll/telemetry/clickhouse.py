@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from atoll.errors import AtollError, InvalidValue, Overloaded, ProgramMissing
+from atoll.kit.garbage import let_go_of_code, let_go_of_heap
 from atoll.settings import Telemetry
 from atoll.telemetry import answers, codes
 from atoll.telemetry.engine import DATABASE, Insert, Limits
@@ -145,6 +146,11 @@ class ClickHouseEngine:
             self._client.raw_query(sql, parameters=_listed(parameters), settings=answers.WRITE)
         except Exception as error:  # its own classes, those of urllib3, and OSError
             raise _translated(error, codes.of_query) from error
+
+    def rest(self) -> None:
+        """See `engine.Engine`; the server looks after its own memory."""
+        let_go_of_heap()
+        let_go_of_code()
 
     def close(self) -> None:
         """See `engine.Engine`."""

@@ -84,6 +84,10 @@ class Engine(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Give back memory that earlier calls needed. Whatever comes next may be some milliseconds slower."""
+        ...
+
     def close(self) -> None:
         """Close every session; what was inserted is on disk."""
         ...

@@ -40,6 +40,7 @@ from atoll.telemetry.receive.door import Door, origins
 from atoll.telemetry.receive.http import HttpReceiver
 from atoll.telemetry.receive.intake import Intake, Taken
 from atoll.telemetry.requests.receiver import receiving
+from atoll.telemetry.resting import resting
 from atoll.telemetry.retention import retaining
 from atoll.telemetry.signal import Signal
 
@@ -163,6 +164,8 @@ async def _beside(
     parts.warned.append(lambda: collector.counts.warning)
     retention = await stack.enter_async_context(retaining(parts.pool, clock, settings.telemetry, settings.tail))
     parts.counted["retention"] = lambda: status.numbers(retention)
+    rests = await stack.enter_async_context(resting(parts.pool, clock))
+    parts.counted["memory"] = lambda: status.numbers(rests)
 
 
 async def _listening(

@@ -168,3 +168,14 @@ def test_many_threads_insert_and_ask_at_once(either: Engine) -> None:
 def test_a_command_takes_parameters(either: Engine) -> None:
     either.command("INSERT INTO logs (Timestamp, Body) SELECT now64(9), {body:String}", {"body": HOSTILE[2]})
     assert either.rows("SELECT Body FROM logs") == [{"Body": HOSTILE[2]}]
+
+
+def test_an_engine_that_gave_its_memory_back_goes_on(either: Engine) -> None:
+    either.insert(otlp.logs([record("kept").SerializeToString()]))
+    before = either.rows("SELECT count() AS records FROM logs")
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(either.rows, "SELECT count() AS records FROM logs") for _ in range(20)]
+        either.rest()
+        assert all(one.result() == before for one in asked)
+    either.rest()
+    assert either.rows("SELECT count() AS records FROM logs") == before

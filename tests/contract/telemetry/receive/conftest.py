@@ -41,6 +41,9 @@ class Lent:
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         self._engine.command(sql, parameters)
 
+    def rest(self) -> None:
+        self._engine.rest()
+
     def close(self) -> None:
         """The session's fixture does."""
 

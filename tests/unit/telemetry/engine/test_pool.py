@@ -12,6 +12,7 @@ import pytest
 from atoll.errors import BadRequest, Overloaded
 from atoll.telemetry.engine import Engine, Insert, Limits
 from atoll.telemetry.pool import WAITING, EnginePool
+from atoll.telemetry.resting import LOOK, resting
 from atoll.testing import FakeClock
 
 INSERT = Insert(table="logs", format="TSV", data=[b""])
@@ -23,6 +24,7 @@ class SlowEngine:
     def __init__(self) -> None:
         self.go = threading.Event()
         self.threads: set[str] = set()
+        self.rests = 0
 
     def _wait(self) -> None:
         self.threads.add(threading.current_thread().name)
@@ -44,6 +46,9 @@ class SlowEngine:
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         self._wait()
+
+    def rest(self) -> None:
+        self.rests += 1
 
     def close(self) -> None:
         pass
@@ -125,3 +130,24 @@ async def test_what_the_engine_says_reaches_the_caller_and_is_counted(engine: Sl
     with pytest.raises(BadRequest, match="no such rows"):
         await pool.insert(Insert(table="wrong", format="TSV", data=[]))
     assert (pool.writing.failed, pool.writing.done) == (1, 0)
+
+
+async def test_memory_is_given_back_once_after_questions_and_never_while_one_runs(engine: SlowEngine) -> None:
+    clock = FakeClock()
+    pool = EnginePool(engine, clock)
+    async with resting(pool, clock) as counts:
+
+        async def later() -> int:
+            await clock.advance(LOOK + 1)
+            for _ in range(50):
+                await asyncio.sleep(0.002)
+            return counts.rests
+
+        assert await later() == 0
+        asking = asyncio.create_task(pool.rows("SELECT 1"))
+        assert await later() == 0
+        engine.go.set()
+        await asking
+        assert [await later(), await later()] == [1, 1]
+    assert engine.rests == 1
+    await pool.close()
