@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from atoll.gateway import breaker, budget
+from atoll.gateway import breaker, budget, policies
 from atoll.gateway.config import CHECKS, Backend, Kind, Server, Traits, map_path
 from atoll.gateway.frontend import address
 from atoll.gateway.members import health_request
@@ -58,11 +58,11 @@ SERVING = b"\0\0\0\0\x02\x08\x01"
 # idempotent, or the client says so. A retry needs the whole body, thus the wait.
 REQUEST_RULES = rf"""{breaker.CONDITIONS}  acl safe method GET HEAD OPTIONS TRACE
   http-request allow if safe {{ var(txn.at) -m end | }} {breaker.CALM}
-  acl rewrite var(txn.at) -m end r rt
+  acl rewrite var(txn.at) -m end r rt rp rtp
   http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
   http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^(?:(/)|([^^]*))\^([^^]*)\^\3(?(1)/?)","\1\2")]' if rewrite
-  http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t }}
-  http-request allow if safe {breaker.CALM}
+  http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t tp }}
+{policies.RULES}  http-request allow if safe {breaker.CALM}
   http-request disable-l7-retry if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
   http-request set-var({RETRYABLE}) str(false) if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
   acl small req.hdr(content-length),add(0) -m int 1:{BODY_LIMIT}

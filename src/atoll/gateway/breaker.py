@@ -23,8 +23,8 @@ from atoll.gateway.config import BREAKERS, map_path
 from atoll.gateway.problem import BREAKER_OPEN, refusal
 from atoll.gateway.quote import line, section
 from atoll.gateway.readback import BreakerRow
+from atoll.model.breaker import WINDOW_CEILING, Breaker, BreakerState, whole_seconds
 from atoll.model.names import ServiceName
-from atoll.model.policy import WINDOW_CEILING, BreakerState, whole_seconds
 from atoll.model.report import BreakerReport
 from atoll.model.service import Service
 
@@ -169,7 +169,7 @@ def breaker_entries(services: Iterable[Service]) -> Iterator[tuple[str, str]]:
     """The map: a line for each service that has a breaker or a word."""
     worded = False
     for service in sorted(services, key=lambda each: each.name):
-        said, word = service.circuit_breaker, service.breaker_word
+        said, word = service.policy.circuit_breaker or Breaker(), service.breaker_word
         forced = "" if word.state is None else word.state.value
         if not said.enabled and not forced:
             continue

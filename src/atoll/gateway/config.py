@@ -17,9 +17,11 @@ from atoll.model.service import Balance, Check
 Entries = tuple[tuple[str, str], ...]
 """A map file's lines: key and value, both free of white space."""
 
-ROUTES, SERVICES, CHECKS, BREAKERS = "routes", "services", "checks", "breakers"
+ROUTES, SERVICES, CHECKS, BREAKERS, POLICIES = "routes", "services", "checks", "breakers", "policies"
 """The maps: what a route compiles to; mesh names and ports to backends; what a backend's health check asks for; the numbers
-of each service's circuit breaker."""
+of each circuit breaker; what else counts for a route, a call or a service."""
+
+MAPS = (BREAKERS, CHECKS, POLICIES, ROUTES, SERVICES)
 
 NOBODY = "edge:nobody"
 """The section for requests whose service does not exist: it has no servers and answers 503."""

@@ -33,8 +33,8 @@ from atoll.kit.clock import Clock
 from atoll.kit.files import private_folder
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
+from atoll.model.breaker import BreakerState
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.policy import BreakerState
 from atoll.model.report import BreakerReport, GatewayReport, ServerReport
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Settings

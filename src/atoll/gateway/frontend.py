@@ -75,7 +75,7 @@ _REQUEST_ID = """\
   http-request set-header x-request-id %[var(sess.id)]-%rt if !{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }
 """
 
-_SETTLED = "{ var(txn.at) -m end | r t }"
+_SETTLED = "{ var(txn.at) -m end | r t p }"
 """The verdict is a route, and no draw is needed."""
 
 _SHORT_WAY = f"""\

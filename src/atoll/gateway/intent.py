@@ -18,7 +18,7 @@ from atoll.gateway.breaker import breaker_entries
 from atoll.gateway.config import (
     BREAKERS,
     CHECKS,
-    NOBODY,
+    POLICIES,
     ROUTES,
     SERVICES,
     Backend,
@@ -28,15 +28,18 @@ from atoll.gateway.config import (
     Server,
     Traits,
 )
-from atoll.gateway.maps import Goal, HeaderNames, compile_routes, header_sets, service_verdict, set_name
+from atoll.gateway.goals import Goals
+from atoll.gateway.maps import HeaderNames, compile_routes, header_sets, set_name
 from atoll.gateway.members import check_entry, check_of, servers_of, traits_of
+from atoll.gateway.mesh import call_ports, mesh_entries, service_ports
 from atoll.gateway.placement import fresh_slots, place
 from atoll.gateway.upstream import Upstream, upstream_of
 from atoll.kit.text import scrub
 from atoll.model import names
+from atoll.model.breaker import word_problems
 from atoll.model.names import ServiceName
-from atoll.model.policy import breaker_problems, word_problems
-from atoll.model.route import METHODS, Route, Share
+from atoll.model.policy import TIMEOUT_CEILING, Policy, policy_problems
+from atoll.model.route import METHODS, Route
 from atoll.model.service import Instance, Service
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Gateway
@@ -48,8 +51,6 @@ SERVER_LIMIT = 30_000
 MAP_BYTES_LIMIT = 64 << 20
 HEADER_SET_LIMIT = 16
 """Combinations of header names; each is a few rules that requests pass."""
-TIMEOUT_CEILING = 86_400.0
-"""Seconds a route may wait for a byte."""
 WEIGHT_LIMIT = 1_000_000
 
 
@@ -73,7 +74,7 @@ class Compiled(msgspec.Struct, frozen=True):
     """What the routes map was made of, and what it became."""
 
     routes: tuple[Route, ...]
-    goals: dict[Upstream, Goal]
+    goals: Goals
     entries: Entries
 
 
@@ -163,19 +164,17 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     _refuse_over("upstreams", len(wanted), BACKEND_LIMIT)
     placed = place({upstream: traits[upstream.service] for upstream in wanted}, previous)
     sections = tuple((upstream, str(upstream), placed.names[upstream]) for upstream in sorted(placed.names, key=str))
-    goals = {
-        upstream: Goal(placed.names[upstream], upstream.service, traits[upstream.service].sticky)
-        for upstream in wanted
-        if traits[upstream.service].kind is not Kind.TCP
-    }
+    spoken = {name: service for name, service in services.items() if traits[name].kind is not Kind.TCP}
+    goals = Goals(spoken, {upstream: name for upstream, name in placed.names.items() if upstream.service in spoken})
     refused += _lost_shares(routes, services, traits)
-    ports = _ports(services.values(), settings, refused)
-    guarded = (service for name, service in services.items() if traits[name].kind is not Kind.TCP)
+    ports = service_ports(services.values(), settings, refused)
+    calls = call_ports(services.values(), spoken, settings, ports, refused)
     maps = {
-        BREAKERS: tuple(breaker_entries(guarded)),
+        BREAKERS: tuple(breaker_entries(spoken.values())),
         CHECKS: tuple(_check_entries(sections, judged)),
         ROUTES: _compiled(routes, goals, memo),
-        SERVICES: tuple(_mesh_entries(ports, goals)),
+        SERVICES: tuple(mesh_entries(ports, calls, goals)),
+        POLICIES: goals.lines(routes, calls.values()),
     }
     _refuse_over(
         "map bytes",
@@ -236,8 +235,8 @@ def _service_objection(service: Service) -> str | None:
         names.service_name(service.name)
         traits_of(service)
         check_of(service)
-        for field, wrong in breaker_problems(service.circuit_breaker):
-            raise InvalidValue(f"circuit_breaker.{field}: {wrong}")
+        for policy in (service.policy, *(call.policy for call in service.calls.values())):
+            _refuse_absurd(policy)
         for field, wrong in word_problems(service.breaker_word):
             raise InvalidValue(f"breaker_word.{field}: {wrong}")
         if not 0 <= service.slow_start <= TIMEOUT_CEILING:
@@ -245,6 +244,11 @@ def _service_objection(service: Service) -> str | None:
     except AtollError as error:
         return error.detail
     return None
+
+
+def _refuse_absurd(policy: Policy) -> None:
+    for path, wrong in policy_problems(policy):
+        raise InvalidValue(f"{'.'.join(path)}: {wrong}")
 
 
 def _sound_routes(snapshot: Snapshot, memo: Memo, refused: list[str]) -> tuple[Route, ...]:
@@ -283,8 +287,8 @@ def _route_objection(route: Route) -> str | None:
             raise InvalidValue("a method is not one of HTTP's")
         if not route.shares:
             raise InvalidValue("it leads nowhere: no shares")
-        if not 0 <= route.timeout <= TIMEOUT_CEILING:
-            raise InvalidValue(f"timeout {route.timeout} is not 0-{TIMEOUT_CEILING:g} seconds")
+        for policy in (route.policy, route.defaults):
+            _refuse_absurd(policy)
     except AtollError as error:
         return error.detail
     return None
@@ -342,14 +346,10 @@ def _same(one: Sequence[object], other: Sequence[object]) -> bool:
     return len(one) == len(other) and all(map(operator.is_, one, other))
 
 
-def _compiled(routes: tuple[Route, ...], goals: dict[Upstream, Goal], memo: Memo) -> Entries:
+def _compiled(routes: tuple[Route, ...], goals: Goals, memo: Memo) -> Entries:
     known = memo.compiled
     if known is None or known.goals != goals or not _same(known.routes, routes):
-
-        def goal(route: Route, share: Share) -> Goal:
-            return goals.get(upstream_of(route, share)) or Goal(NOBODY, share.service)
-
-        known = memo.compiled = Compiled(routes, goals, compile_routes(routes, goal))
+        known = memo.compiled = Compiled(routes, goals, compile_routes(routes, goals.of_share))
     return known.entries
 
 
@@ -358,27 +358,6 @@ def _check_entries(sections: Sections, services: Mapping[ServiceName, Judged]) -
         asked = services[upstream.service].asked
         if asked is not None:
             yield section, asked
-
-
-def _ports(services: Iterable[Service], settings: Gateway, refused: list[str]) -> dict[int, ServiceName]:
-    """The stable mesh port of every service that has one."""
-    ports: dict[int, ServiceName] = {}
-    for service in sorted(services, key=lambda each: each.name):
-        port = settings.mesh_ports + service.mesh_index
-        if not 0 <= service.mesh_index < settings.mesh_count:
-            refused.append(f"service {service.name}: mesh ports end before index {service.mesh_index}; it has none")
-        elif ports.setdefault(port, service.name) != service.name:
-            refused.append(f"service {service.name}: mesh port {port} belongs to {ports[port]}; it has none")
-    return ports
-
-
-def _mesh_entries(ports: Mapping[int, ServiceName], goals: Mapping[Upstream, Goal]) -> Iterator[tuple[str, str]]:
-    for upstream, goal in sorted(goals.items(), key=lambda each: str(each[0])):
-        if upstream == Upstream(upstream.service):
-            yield upstream.service, service_verdict(goal)
-    for port, name in sorted(ports.items()):
-        if Upstream(name) in goals:
-            yield str(port), service_verdict(goals[Upstream(name)])
 
 
 def _header_sets(routes: Iterable[Route], previous: GatewayConfig | None) -> tuple[HeaderNames, ...]:

@@ -18,10 +18,10 @@ not be in a request's host, which is looked up in lower case and refused with a 
 `<route>~<draw>`
     the share of a weighted route that a draw (0 to 99) falls on.
 
-A value is a verdict, `rank|route|backend|service|rewrite|timeout|flags`, or a node, `n<number>|<methods to allow>|n`.
-A verdict that ends in `|`, `r` or `t` is a route that nothing else need be asked about.
-The flags are `r` when the path is rewritten and `t` when the route has a timeout of its own, or only `w` when a draw
-decides and `wk` when the client keeps its draw (sticky services).
+A value is a verdict, `rank|route|backend|service|rewrite|timeout|policy|flags`, or a node,
+`n<number>|<methods to allow>|n`. A verdict that ends in `|`, `r`, `t` or `p` is a route that nothing else need be asked
+about. The flags are `r` when the path is rewritten, `t` when there is a timeout and `p` when there is a line in the
+policies map, in this order; or only `w` when a draw decides and `wk` when the client keeps its draw (sticky services).
 """
 
 from __future__ import annotations
@@ -47,11 +47,16 @@ HeaderNames = tuple[str, ...]
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """Where a share leads: a backend section of a service, and whether that service keeps its clients."""
+    """Where a share leads and what counts there: a backend section of a service."""
 
     backend: str
     service: str
     sticky: bool = False
+    """The service keeps its clients."""
+    timeout: int = 0
+    """Milliseconds; 0: the gateway's own."""
+    policy: str = ""
+    """Key of its line in the policies map; empty: it needs none."""
 
 
 Goals = Callable[[Route, Share], Goal]
@@ -98,11 +103,8 @@ def verdict(rank: int, route: Route, goals: Goals, share: Share | None = None) -
     """What the map says of a request that `route` (with a share: the share drawn of it) takes."""
     if share is None and len(route.shares) > 1:
         keep = any(goals(route, each).sticky for each in route.shares)
-        return f"{rank}|{route.name}|||||{'wk' if keep else 'w'}"
-    goal = goals(route, share or route.shares[0])
-    rewrite, timeout = _rewrite(route), round(route.timeout * 1000)
-    flags = ("r" if rewrite else "") + ("t" if timeout else "")
-    return f"{rank}|{route.name}|{goal.backend}|{goal.service}|{rewrite}|{timeout}|{flags}"
+        return f"{rank}|{route.name}||||||{'wk' if keep else 'w'}"
+    return _leading(rank, route.name, goals(route, share or route.shares[0]), _rewrite(route))
 
 
 def _rewrite(route: Route) -> str:
@@ -112,9 +114,14 @@ def _rewrite(route: Route) -> str:
     return f"{route.rewrite}^{head(route.match.path)}"
 
 
-def service_verdict(goal: Goal) -> str:
-    """What the services map says: a verdict without a route."""
-    return f"0||{goal.backend}|{goal.service}||0|"
+def service_verdict(goal: Goal, call: str = "") -> str:
+    """What the services map says: a verdict without a route, or with a call's name in its place."""
+    return _leading(0, call, goal, "")
+
+
+def _leading(rank: int, name: str, goal: Goal, rewrite: str) -> str:
+    flags = ("r" if rewrite else "") + ("t" if goal.timeout else "") + ("p" if goal.policy else "")
+    return f"{rank}|{name}|{goal.backend}|{goal.service}|{rewrite}|{goal.timeout}|{goal.policy}|{flags}"
 
 
 def _table(host: str, routes: list[Route], goals: Goals, numbers: Iterator[int]) -> Iterator[tuple[str, str]]:

@@ -14,11 +14,8 @@ import msgspec
 from atoll.gateway import breaker, budget
 from atoll.gateway.backend import ANSWER_RULES, CHECK_RULES, REQUEST_RULES, backend_section, milliseconds, slot_section
 from atoll.gateway.config import (
-    BREAKERS,
-    CHECKS,
+    MAPS,
     NOBODY,
-    ROUTES,
-    SERVICES,
     Backend,
     Entries,
     Files,
@@ -91,7 +88,7 @@ def render(
         *_sections((*config.backends, *config.idle), memo),
         *_slots(config.slots, memo),
     ]
-    maps = {name: _map(name, config.maps.get(name, ()), memo) for name in (BREAKERS, CHECKS, ROUTES, SERVICES)}
+    maps = {name: _map(name, config.maps.get(name, ()), memo) for name in MAPS}
     text = "\n".join(parts)
     return Rendered(with_trace_id(text) if logged else text, maps)
 

@@ -11,8 +11,8 @@ from atoll.gateway.master import Master
 from atoll.gateway.readback import BreakerRow, ServerStat, parse_breakers, parse_stat
 from atoll.gateway.runtime import Unanswered
 from atoll.kit.clock import Clock
+from atoll.model.breaker import BreakerState
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.policy import BreakerState
 from atoll.model.report import BreakerReport, ServerReport
 
 IDLE_POLL = 0.02

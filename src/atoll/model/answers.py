@@ -10,8 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from atoll.model.breaker import BreakerState
 from atoll.model.names import ServiceName
-from atoll.model.policy import BreakerState
 from atoll.model.project import Step
 from atoll.model.report import NodeReport
 from atoll.model.route import Route

@@ -15,8 +15,9 @@ import msgspec
 from atoll.errors import InvalidValue
 from atoll.kit.text import scrub
 from atoll.model import names
+from atoll.model.breaker import BreakerWord, word_problems
 from atoll.model.names import HeaderName, Token
-from atoll.model.policy import Breaker, BreakerWord, breaker_problems, word_problems
+from atoll.model.policy import Policy, policy_problems
 from atoll.model.route import METHODS, Match, Route, Share
 from atoll.model.service import Balance, BalanceKind, Check, Run, Scrape, Service
 
@@ -59,7 +60,13 @@ def checked_service(said: Service) -> Service:
         check=_check(said.check),
         balance=_balance(said.balance),
         slow_start=_number(said.slow_start, "slow_start", 0.0, DURATION_CEILING),
-        circuit_breaker=_breaker(said.circuit_breaker),
+        policy=_policy(said.policy, "policy"),
+        calls={
+            names.service_name(name, field="calls"): msgspec.structs.replace(
+                call, policy=_policy(call.policy, f"calls.{name}.policy")
+            )
+            for name, call in said.calls.items()
+        },
         breaker_word=_breaker_word(said.breaker_word),
         scrape=None if said.scrape is None else _scrape(said.scrape),
         origin=str(names.route_name(said.origin, field="origin")),
@@ -82,7 +89,8 @@ def checked_route(said: Route) -> Route:
         match=_match(said.match),
         shares=tuple(_share(share, f"shares[{index}]") for index, share in enumerate(said.shares)),
         rewrite=None if said.rewrite is None else names.path_text(said.rewrite, field="rewrite"),
-        timeout=_number(said.timeout, "timeout", 0.0, DURATION_CEILING),
+        policy=_policy(said.policy, "policy"),
+        defaults=_policy(said.defaults, "defaults"),
         origin=str(names.route_name(said.origin, field="origin")),
     )
 
@@ -111,9 +119,9 @@ def _scrape(said: Scrape) -> Scrape:
     )
 
 
-def _breaker(said: Breaker) -> Breaker:
-    for field, wrong in breaker_problems(said):
-        raise _invalid(f"circuit_breaker.{field}", wrong)
+def _policy(said: Policy, field: str) -> Policy:
+    for path, wrong in policy_problems(said):
+        raise _invalid(".".join((field, *path)), wrong)
     return said
 
 

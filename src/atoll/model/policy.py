@@ -1,105 +1,81 @@
-"""What callers of a service are protected by: its circuit breaker, and what an operator said of it.
+"""What protects a call: timeouts, breakers and the like; who says it, and what counts when several do.
 
-A breaker opens when the service failed too often, lets a few probes through after a while, and closes when they all
-succeeded. What fails is an answer of 500 or above, the gateway's own 502, 503 and 504 for the service included; never
-a 4xx. HAProxy counts in whole seconds, so durations are whole seconds here (a part of one counts as one).
+A policy is said by a service for all who call it, by a caller for one of the services it calls (`calls:`), by a route,
+and for all routes (`gateway.defaults`). Whatever is not said is None and left to the next more general one. Each field
+is taken whole: a route's circuit breaker replaces its service's, it does not mend it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from enum import StrEnum
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-WINDOW_CEILING = 60
-"""Seconds."""
-OPEN_CEILING = 3600
-"""Seconds."""
-COUNT_CEILING = 1_000_000
-PROBES_CEILING = 1000
-WORD_CEILING = 30 * 86_400.0
-"""Seconds an operator's word may hold."""
-MOMENT_CEILING = 4_000_000_000
-"""Epoch seconds; HAProxy's table holds 32 bits."""
-REASON_LIMIT = 200
-"""Characters."""
+from atoll.model.breaker import Breaker, breaker_problems
+
+TIMEOUT_CEILING = 86_400.0
+"""Seconds: a day."""
+TIMEOUT_FLOOR = 0.001
+"""Seconds: HAProxy counts in milliseconds."""
 
 
-class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """When callers are kept from a service that fails. Durations in seconds."""
+class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What somebody said of calls. Durations in seconds; None: nothing was said."""
 
-    enabled: bool = False
-    """Off until asked for: what an open breaker answers is for a team to decide."""
-    errors: int = 50
-    """Percent of the requests of a window that must have failed for it to open, 1 to 100."""
-    window: float = 10.0
-    """How long requests are counted together; then counting begins anew."""
-    min_requests: int = 20
-    """Fewer requests in a window say nothing."""
-    open: float = 15.0
-    """How long nobody is let through before it is tried again."""
-    probes: int = 3
-    """Requests let through to try; when all succeed it closes, when one fails it opens again."""
+    timeout: float | None = None
+    """How long a byte of the answer may fail to come until 504."""
+    circuit_breaker: Breaker | None = None
+    """When callers are kept from the service."""
 
 
-def breaker_problems(said: Breaker) -> Iterator[tuple[str, str]]:
-    """What is absurd in `said`: field and reason."""
-    yield from _whole("errors", said.errors, 1, 100, " percent")
-    yield from _seconds("window", said.window, WINDOW_CEILING)
-    yield from _whole("min_requests", said.min_requests, 1, COUNT_CEILING)
-    yield from _seconds("open", said.open, OPEN_CEILING)
-    yield from _whole("probes", said.probes, 1, PROBES_CEILING)
+class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one service calls another."""
+
+    policy: Policy = msgspec.field(default_factory=Policy)
+    mesh_index: int = 0
+    """Offset of this call's own port in every node's mesh port range: by it the caller is known."""
 
 
-def word_problems(said: BreakerWord) -> Iterator[tuple[str, str]]:
-    """What is absurd in `said`: field and reason."""
-    for field in ("until", "since", "reset"):
-        value = getattr(said, field)
-        if not 0 <= value <= MOMENT_CEILING:
-            yield field, f"{value:g} is no moment"
-    if said.state not in {None, BreakerState.OPEN, BreakerState.CLOSED}:
-        yield "state", f"{said.state} cannot be forced"
-    if len(said.reason) > REASON_LIMIT:
-        yield "reason", f"it has more than {REASON_LIMIT} characters"
+class Layer(msgspec.Struct, frozen=True):
+    """A policy and who said it."""
+
+    origin: str
+    """As in the project file: `gateway.defaults`, `services.orders`, `gateway.routes.shop`, `services.web.calls.orders`."""
+    policy: Policy
+    scope: str
+    """Whose state (requests counted, breaker) it means: `orders`, `route:shop`, `web>orders`."""
 
 
-def whole_seconds(duration: float) -> int:
-    """A duration as HAProxy counts it."""
-    return math.ceil(duration)
+class Effective(msgspec.Struct, frozen=True):
+    """What counts for a call, and for each field that somebody said, who said it."""
+
+    policy: Policy
+    layers: dict[str, Layer]
+    """By the field's name."""
+
+    def scope(self, field: str) -> str:
+        """Whose state the field means; empty: nobody said it."""
+        layer = self.layers.get(field)
+        return layer.scope if layer else ""
 
 
-def _whole(field: str, value: int, least: int, most: int, unit: str = "") -> Iterator[tuple[str, str]]:
-    if not least <= value <= most:
-        yield field, f"{value} is not a whole number from {least} to {most}{unit}"
+def merged(layers: Iterable[Layer]) -> Effective:
+    """What counts, of layers from the most general to the most specific."""
+    said: dict[str, Layer] = {}
+    for layer in layers:
+        said |= {name: layer for name in Policy.__struct_fields__ if getattr(layer.policy, name) is not None}
+    return Effective(Policy(**{name: getattr(layer.policy, name) for name, layer in said.items()}), said)
 
 
-def _seconds(field: str, value: float, most: int) -> Iterator[tuple[str, str]]:
-    if not 1 <= value <= most:  # NaN fails too
-        yield field, f"{value:g} is not 1 to {most} seconds"
+def policy_problems(said: Policy) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is absurd in `said`: the path of a field, and the reason."""
+    if said.timeout is not None and not _is_timeout(said.timeout):
+        yield ("timeout",), f"{said.timeout:g} is not {TIMEOUT_FLOOR:g} to {TIMEOUT_CEILING:g} seconds"
+    if said.circuit_breaker is not None:
+        for field, wrong in breaker_problems(said.circuit_breaker):
+            yield ("circuit_breaker", field), wrong
 
 
-class BreakerState(StrEnum):
-    """What a breaker does with requests."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half-open"
-
-
-class BreakerWord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an operator said of a service's breaker. Wall seconds; the word ends by itself."""
-
-    state: BreakerState | None = None
-    """`open` or `closed`, whatever the service does; None: nothing is forced."""
-    until: float = 0.0
-    reason: str = ""
-    since: float = 0.0
-    """When it was said."""
-    reset: float = 0.0
-    """A breaker that opened before this moment is closed and counts anew (`atoll breakers reset`)."""
-
-    def holds(self, wall: float) -> BreakerState | None:
-        """The forced state at `wall`, if any."""
-        return self.state if wall < self.until else None
+def _is_timeout(seconds: float) -> bool:
+    return math.isfinite(seconds) and TIMEOUT_FLOOR <= seconds <= TIMEOUT_CEILING

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from atoll.model.breaker import BreakerState
 from atoll.model.names import InstanceId, NodeName, ServiceName
-from atoll.model.policy import BreakerState
 
 
 class Phase(StrEnum):

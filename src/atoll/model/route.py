@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from atoll.model.names import HeaderName, HeaderValue, HostPattern, PathText, RouteName, ServiceName, Token
+from atoll.model.policy import Policy
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
 
@@ -48,7 +49,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """At least one; with several, each request draws one by weight."""
     rewrite: PathText | None = None
     """Replaces the matched prefix (or exact path); None: the path goes on as it came."""
-    timeout: float = 0.0
-    """Seconds without a byte from the instance until 504; 0: the gateway's default."""
+    policy: Policy = msgspec.field(default_factory=Policy)
+    """What counts for its requests."""
+    defaults: Policy = msgspec.field(default_factory=Policy)
+    """What counts where neither it nor the service says otherwise: the project's `gateway.defaults`."""
     origin: str = "api"
     """Who wrote the fact: `api`, or the project's name."""

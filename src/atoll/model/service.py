@@ -6,8 +6,9 @@ from enum import StrEnum
 
 import msgspec
 
+from atoll.model.breaker import BreakerWord
 from atoll.model.names import InstanceId, NodeName, ServiceName, Token
-from atoll.model.policy import Breaker, BreakerWord
+from atoll.model.policy import Call, Policy
 
 
 class Protocol(StrEnum):
@@ -144,10 +145,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Keep a client on one instance by a cookie of the gateway's own."""
     slow_start: float = 0.0
     """Seconds over which a returning instance ramps up to its weight."""
-    circuit_breaker: Breaker = msgspec.field(default_factory=Breaker)
-    """When callers are kept from it."""
+    policy: Policy = msgspec.field(default_factory=Policy)
+    """What counts for all who call it, unless they say otherwise."""
+    calls: dict[ServiceName, Call] = {}
+    """What counts when it calls others."""
     breaker_word: BreakerWord = msgspec.field(default_factory=BreakerWord)
-    """What an operator said of that."""
+    """What an operator said of its circuit breaker."""
     scrape: Scrape | None = None
     """None: nobody said; an HTTP service is asked for /metrics now and then."""
     mesh_index: int = 0

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as File
 
+from atoll.model.policy import Policy
 from atoll.model.project import Project
 from atoll.model.route import Route
 from atoll.model.service import Service
@@ -21,6 +22,8 @@ class Facts:
     """What a document comes down to. Findings carry paths of the file, with a route's name in place of its index."""
 
     name: str
+    defaults: Policy = field(default_factory=Policy)
+    """What the file says for all routes."""
     services: dict[str, Service] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)

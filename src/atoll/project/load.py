@@ -27,6 +27,7 @@ from atoll.project.fill import fill
 from atoll.project.finding import Code, Finding, Path, findings_of, invalid
 from atoll.project.machine import check_environment
 from atoll.project.node import Document, place_of
+from atoll.project.policy_facts import policy_of
 from atoll.project.procfile import WEB, read_procfile
 from atoll.project.route_facts import add_route
 from atoll.project.service_facts import peer_variables, service_fact
@@ -255,7 +256,12 @@ class _Reading:
         if not chosen and (self._procfile or self._compose):
             chosen = [service for service in reachable if service.name == WEB]
         return [
-            Route(name=RouteName(service.name), shares=(Share(service=service.name),), origin=facts.name)
+            Route(
+                name=RouteName(service.name),
+                shares=(Share(service=service.name),),
+                defaults=facts.defaults,
+                origin=facts.name,
+            )
             for service in chosen
         ]
 
@@ -308,7 +314,7 @@ class _Reading:
 
 def _facts_of(root: schema.Root, name: str, around: Surroundings) -> Facts:
     """The facts of `root`, for the project called `name`; services whose profiles are not on are left out."""
-    facts = Facts(name)
+    facts = Facts(name, defaults=policy_of(root.gateway.defaults))
     peers = peer_variables(root.services)
     for key, said in root.services.items():
         if said.profiles and not set(said.profiles) & set(around.profiles):

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import msgspec
 
 from atoll.errors import OriginConflict
+from atoll.model.breaker import BreakerWord
 from atoll.model.keys import route_key, service_key
-from atoll.model.mesh import free_mesh_index
+from atoll.model.mesh import placed
 from atoll.model.names import Key, ServiceName
-from atoll.model.policy import BreakerWord
 from atoll.model.project import FieldChange, Plan, Project, Step, Verb
 from atoll.model.route import Route
 from atoll.model.service import Run, Service
@@ -104,19 +104,16 @@ def _owner(origin: str) -> str:
 def _services(snapshot: Snapshot, project: Project) -> dict[ServiceName, Service]:
     """The project's services as facts: mesh ports given, operator words kept."""
     wanted: dict[ServiceName, Service] = {}
-    held = list(snapshot.services.values())
+    held = dict(snapshot.services)
     for service in project.services:
         current = snapshot.services.get(service.name)
         fact = msgspec.structs.replace(
             service,
             origin=project.name,
             breaker_word=BreakerWord() if current is None else current.breaker_word,
-            mesh_index=free_mesh_index(held) if current is None else current.mesh_index,
             run=None if service.run is None else _run(service.run, None if current is None else current.run),
         )
-        if current is None:
-            held.append(fact)
-        wanted[service.name] = fact
+        wanted[service.name] = held[service.name] = placed(fact, current, held.values())
     return wanted
 
 

@@ -11,6 +11,7 @@ from atoll.model.route import Match, Route, Share
 from atoll.project import schema
 from atoll.project.facts import Facts, Surroundings
 from atoll.project.finding import Code, Finding, Path
+from atoll.project.policy_facts import policy_of
 
 
 def add_route(said: schema.Route, index: int, facts: Facts, around: Surroundings) -> None:
@@ -38,7 +39,8 @@ def add_route(said: schema.Route, index: int, facts: Facts, around: Surroundings
                 match=match,
                 shares=on,
                 rewrite=None if said.rewrite is None else PathText(_prefix(said.rewrite.path_prefix)),
-                timeout=said.timeout or 0.0,
+                policy=policy_of(said),
+                defaults=facts.defaults,
                 origin=facts.name,
             )
         )

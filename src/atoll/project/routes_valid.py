@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from atoll.kit.text import closest
-from atoll.model.checked import DURATION_CEILING, SHARE_CEILING, SHARES_LIMIT
+from atoll.model.checked import SHARE_CEILING, SHARES_LIMIT
 from atoll.model.names import ServiceName
 from atoll.model.route import METHODS, Match, Route
 from atoll.model.service import Protocol, Service
@@ -29,12 +29,6 @@ def check_route(route: Route, services: Mapping[ServiceName, Service]) -> Iterat
                 suggestion=closest(method, METHODS) or "",
                 hint=f"methods are: {', '.join(sorted(METHODS))}",
             )
-    if not 0 <= route.timeout <= DURATION_CEILING:
-        yield Finding(
-            code=Code.INVALID_VALUE,
-            message=f"timeout {route.timeout:g}s is outside 0 to 24h",
-            path=(*here, "timeout"),
-        )
 
 
 def _shares(route: Route, services: Mapping[ServiceName, Service], here: Path) -> Iterator[Finding]:

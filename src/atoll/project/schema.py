@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from atoll.model.breaker import COUNT_CEILING, OPEN_CEILING, PROBES_CEILING, WINDOW_CEILING
 from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
-from atoll.model.policy import COUNT_CEILING, OPEN_CEILING, PROBES_CEILING, WINDOW_CEILING
 from atoll.project import words
 
 Truth = Annotated[bool, words.truth()]
@@ -116,11 +116,24 @@ class CircuitBreaker(Part):
     """Requests let through to try: all must succeed."""
 
 
-class Service(Part):
+class Policy(Part):
+    """What protects calls."""
+
+    timeout: Period | None = None
+    """Time without a byte of the answer until 504."""
+
+
+class Call(Policy):
+    """What protects the calls of one service to another."""
+
+    later: ClassVar[tuple[str, ...]] = ("retry", "circuit_breaker", "max_concurrency")
+
+
+class Service(Policy):
     """One service: a command, or (without one) a name under which instances register themselves."""
 
     later: ClassVar[tuple[str, ...]] = (
-        "watch", "autoscale", "calls", "retry", "rate_limit", "cache", "config", "secrets",
+        "watch", "autoscale", "retry", "rate_limit", "cache", "config", "secrets",
         "telemetry", "resources", "node",
     )  # fmt: skip
     command: Command | None = None
@@ -156,8 +169,10 @@ class Service(Part):
     """Keep a client on one instance by a cookie."""
     slow_start: Wait = 0.0
     """Time over which a returning instance gets its full share."""
-    circuit_breaker: Annotated[CircuitBreaker, words.switchable(CircuitBreaker)] = CircuitBreaker(enabled=False)
-    """Keeps callers from the service while it fails: `false` switches it off, a map says when."""
+    circuit_breaker: Annotated[CircuitBreaker | None, words.switchable(CircuitBreaker)] = None
+    """Keeps callers from the service while it fails: `true` or a map says when, `false` never does."""
+    calls: dict[str, Call] = {}
+    """What protects its calls to other services, by their names."""
     otel: Annotated[Otel, words.switchable(Otel)] = Otel()
     """Traces, logs and metrics without a change to the code: `false` switches it off, a map says more."""
     scrape: Annotated[Scrape | None, words.switchable(Scrape)] = None
@@ -214,7 +229,7 @@ class Rewrite(Part):
     """Replaces the matched prefix (or the exact path)."""
 
 
-class Route(Part):
+class Route(Policy):
     """From request to service."""
 
     later: ClassVar[tuple[str, ...]] = (
@@ -231,19 +246,25 @@ class Route(Part):
     """Several services or versions that share the traffic."""
     rewrite: Rewrite | None = None
     """Change of the path."""
-    timeout: Period | None = None
-    """Time without a byte from the service until 504."""
+
+
+class Defaults(Policy):
+    """What protects the requests of all routes, where neither route nor service says otherwise."""
+
+    later: ClassVar[tuple[str, ...]] = ("retry", "circuit_breaker", "problem_details")
 
 
 class Gateway(Part):
     """The one door: where it listens and where requests go."""
 
     later: ClassVar[tuple[str, ...]] = (
-        "auth", "defaults", "rate_limit", "retry", "circuit_breaker", "cache", "aggregate", "cors", "consumers",
+        "auth", "rate_limit", "retry", "circuit_breaker", "cache", "aggregate", "cors", "consumers",
         "policies", "tls",
     )  # fmt: skip
     listeners: list[Listener] = []
     """Where the gateway listens; default 127.0.0.1:8080."""
+    defaults: Defaults = Defaults()
+    """What protects the requests of all routes."""
     routes: list[Route] = []
     """Which request goes to which service."""
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 from atoll.kit.text import scrub
 from atoll.model.names import ServiceName, Token
-from atoll.model.policy import Breaker
 from atoll.model.service import (
     Balance,
     BalanceKind,
@@ -28,6 +27,7 @@ from atoll.project.facts import Facts, Surroundings
 from atoll.project.fill import tell
 from atoll.project.finding import Code, Finding, Path
 from atoll.project.interpolate import expand
+from atoll.project.policy_facts import callee_policy, calls_of
 
 NEEDS_COMMAND = (
     "working_dir", "environment", "env_file", "port", "replicas", "version", "depends_on", "restart", "stop_grace_period",
@@ -75,7 +75,8 @@ class _Service:
             balance=Balance(kind=BalanceKind(kind), hash_on=hash_on),
             sticky=said.sticky,
             slow_start=said.slow_start,
-            circuit_breaker=self._breaker(),
+            policy=callee_policy(said),
+            calls=calls_of(said),
             scrape=self._scrape(),
             origin=self._facts.name,
             run=self._run(),
@@ -218,24 +219,6 @@ class _Service:
                 "command",
                 hint=f"set variables in `environment`, or ask for a shell: {scrub(shown, limit=200)}",
             )
-
-    def _breaker(self) -> Breaker:
-        said = self._said.circuit_breaker
-        if self._said.protocol == "tcp" and "circuit_breaker" in self._said.model_fields_set and said.enabled:
-            self._say(
-                Code.INVALID_VALUE,
-                f"`{scrub(self._name)}` speaks tcp, of which no answer can be judged",
-                "circuit_breaker",
-                hint="leave it out",
-            )
-        return Breaker(
-            enabled=said.enabled,
-            errors=said.errors,
-            window=said.window,
-            min_requests=said.min_requests,
-            open=said.open,
-            probes=said.probes,
-        )
 
     def _scrape(self) -> Scrape | None:
         said = self._said.scrape

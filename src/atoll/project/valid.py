@@ -23,12 +23,12 @@ from atoll.model.checked import (
     TEXT_LIMIT,
 )
 from atoll.model.names import ServiceName
-from atoll.model.policy import breaker_problems
 from atoll.model.project import Project
 from atoll.model.route import Route
 from atoll.model.service import BalanceKind, Check, Condition, Restart, Run, Service
 from atoll.project.finding import Code, Finding, Path, invalid
 from atoll.project.node import KEY
+from atoll.project.policies_valid import check_policies
 from atoll.project.routes_valid import check_matches, check_route, describe, unknown_service
 
 RESERVED = frozenset({"api", "registration"})
@@ -72,6 +72,7 @@ def problems(
         yield from check_service(service)
         if service.run is not None:
             yield from _references(service, service.run, services, off, also)
+    yield from check_policies(project, services, off, also)
     yield from _cycles(project)
     yield from _ports(project)
     for route in project.routes:
@@ -134,8 +135,6 @@ def check_service(service: Service) -> Iterator[Finding]:
     if service.balance.kind is BalanceKind.HASH and not _HASH_ON.fullmatch(service.balance.hash_on):
         yield _bad("should hash client_ip, path or header:NAME", (*here, "balance"))
     yield from _durations(here, slow_start=service.slow_start)
-    for field, wrong in breaker_problems(service.circuit_breaker):
-        yield _bad(wrong, (*here, "circuit_breaker", field))
     if service.scrape is not None:
         yield from (
             finding

@@ -14,12 +14,13 @@ from atoll.errors import Conflict, InvalidValue, LimitReached, NotFound, StillIn
 from atoll.model.answers import Verb
 from atoll.model.checked import checked_route, checked_service
 from atoll.model.keys import SERVICES, route_key, service_key
+from atoll.model.mesh import placed
 from atoll.model.names import RouteName, ServiceName
 from atoll.model.route import Route
 from atoll.model.service import Run, Service
-from atoll.model.snapshot import Snapshot, decode, encode
+from atoll.model.snapshot import Snapshot, encode
 from atoll.registry.facts import store_key
-from atoll.registry.placement import mesh_index, within
+from atoll.registry.placement import within
 from atoll.registry.registry import SERVICES_LOCK, Registry
 from atoll.store.base import COMMIT_LIMIT, Delete, Put, Revision
 
@@ -46,19 +47,17 @@ class Catalog:
         wanted = checked_service(said)
         async with self._registry.locks.hold(SERVICES_LOCK):
             current = self._facts.snapshot.services.get(wanted.name)
-            index = (
-                current.mesh_index
-                if current is not None
-                else mesh_index(self._facts.snapshot.services.values(), self._registry.service_limit)
-            )
-            placed = msgspec.structs.replace(wanted, mesh_index=index)
+            services = self._facts.snapshot.services
+            if current is None:
+                within(len(services), self._registry.service_limit)
+            fact = placed(wanted, current, services.values())
             draft = self._registry.draft()
             if modified is not None:
                 draft.require(service_key(wanted.name), modified)
-            if placed == current:
-                return placed, Revision(self._facts.revision)
-            draft.put(service_key(wanted.name), encode(placed))
-            return placed, await draft.commit(self._registry.store)
+            if fact == current:
+                return fact, Revision(self._facts.revision)
+            draft.put(service_key(wanted.name), encode(fact))
+            return fact, await draft.commit(self._registry.store)
 
     async def change_run(self, name: ServiceName, change: Callable[[Run], Run]) -> tuple[Service, Revision]:
         """Change what is wanted of the nodes that run a service: scale, stop, start, restart.
@@ -187,16 +186,19 @@ class Catalog:
         """Do what `build` decides as one commit, on the condition that no fact it touches changed meanwhile.
 
         Raises:
-            LimitReached: a new service finds no mesh index.
+            LimitReached: it would be more services than there may be.
             InvalidValue: more than one commit can hold.
             Conflict: the facts kept changing.
         """
         async with self._registry.locks.hold(SERVICES_LOCK):
             for attempt in range(TRIES):
                 draft = self._registry.draft()
+                count = len(self._facts.snapshot.services)
                 for operation in build(self._facts.snapshot):
                     if isinstance(operation, Put):
-                        self._within(operation)
+                        if operation.key.startswith(SERVICES) and not self._facts.modified(operation.key):
+                            within(count, self._registry.service_limit)
+                            count += 1
                         draft.put(operation.key, operation.value)
                     else:
                         draft.delete(operation.key)
@@ -206,11 +208,6 @@ class Catalog:
                     if attempt == TRIES - 1:
                         raise
         raise AssertionError("unreachable")
-
-    def _within(self, operation: Put) -> None:
-        """Refuse a service whose mesh index is outside the ports there are."""
-        if operation.key.startswith(SERVICES):
-            within(decode(operation.value, Service).mesh_index, self._registry.service_limit)
 
 
 def leads_to(route: Route, service: ServiceName) -> bool:

@@ -19,7 +19,7 @@ from atoll import __version__
 from atoll.kit.exposition import MEDIA, Kind, Metric, Series, render
 from atoll.kit.vitals import Vitals, vitals
 from atoll.model.answers import HoldView
-from atoll.model.policy import BreakerState
+from atoll.model.breaker import BreakerState
 from atoll.model.report import BreakerReport, ChildReport, GatewayReport, NodeReport, Phase
 from atoll.model.service import State
 from atoll.model.snapshot import Snapshot

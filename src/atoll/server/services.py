@@ -21,9 +21,9 @@ from atoll.model.answers import (
     Written,
     shown,
 )
+from atoll.model.breaker import WORD_CEILING, BreakerWord
 from atoll.model.keys import service_key
 from atoll.model.names import ServiceName
-from atoll.model.policy import WORD_CEILING, BreakerWord
 from atoll.model.service import Instance, Protocol, Run, Service
 from atoll.registry.catalog import unknown_service
 from atoll.registry.expiry import GLOBAL

@@ -33,20 +33,25 @@ def environment_of(
         said = service.run.environment
         if service.run.version is not None:
             own["SERVICE_VERSION"] = service.run.version
-    usual = {"PYTHONUNBUFFERED": "1", **peers(services, settings)}
+    usual = {"PYTHONUNBUFFERED": "1", **peers(services, settings, service)}
     kept = {name: value for name, value in inherited.items() if not name.startswith(INTERNAL)}
     merged = {**usual, **kept, **own, **said}
     return {name: value for name, value in merged.items() if _possible(name, value)}
 
 
-def peers(services: Mapping[ServiceName, Service], settings: Settings) -> dict[str, str]:
-    """`ORDERS_URL`, `ORDERS_HOST` and `ORDERS_PORT` for every service: its stable port on this machine's mesh."""
+def peers(services: Mapping[ServiceName, Service], settings: Settings, caller: Service | None = None) -> dict[str, str]:
+    """`ORDERS_URL`, `ORDERS_HOST` and `ORDERS_PORT` for every service: its stable port on this machine's mesh.
+
+    A caller that says how it calls a service has a port of its own for that.
+    """
     variables: dict[str, str] = {}
     for name, service in services.items():
         if service.run is not None and service.run.port is None:
             continue  # a worker: nobody can call it
         word = name.upper().replace("-", "_")
-        port = mesh_port(service, settings)
+        call = caller.calls.get(name) if caller is not None and service.protocol is not Protocol.TCP else None
+        own = None if call is None else mesh_port(call.mesh_index, settings)
+        port = own or mesh_port(service.mesh_index, settings)
         if port is not None:
             scheme = "tcp" if service.protocol is Protocol.TCP else "http"
             variables[f"{word}_URL"] = f"{scheme}://127.0.0.1:{port}"
@@ -57,11 +62,9 @@ def peers(services: Mapping[ServiceName, Service], settings: Settings) -> dict[s
     return variables
 
 
-def mesh_port(service: Service, settings: Settings) -> int | None:
-    """The service's own port on the mesh; None: the range is used up, only the general mesh listener reaches it."""
-    if 0 <= service.mesh_index < settings.gateway.mesh_count:
-        return settings.gateway.mesh_ports + service.mesh_index
-    return None
+def mesh_port(index: int, settings: Settings) -> int | None:
+    """The port of a service or a call on the mesh; None: the range is used up, only the general listener is left."""
+    return settings.gateway.mesh_ports + index if 0 <= index < settings.gateway.mesh_count else None
 
 
 def api_url(settings: Settings) -> str:

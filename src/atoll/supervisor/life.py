@@ -71,7 +71,7 @@ class Life:
         self.instance = instance
         self.phase = Phase.STARTING
         self.cause = ""
-        self.digest = digest_of(self._run)
+        self.digest = digest_of(service)
         self.restarts = self._run.restarts
         self.port: int | None = None
         self.child = adopted
@@ -103,7 +103,7 @@ class Life:
 
     def want(self, service: Service) -> None:
         """Take over what needs no new process (check, grace, restart policy); a stale instance keeps its definition."""
-        if service.run is not None and digest_of(service.run) == self.digest and service.run.restarts <= self.restarts:
+        if service.run is not None and digest_of(service) == self.digest and service.run.restarts <= self.restarts:
             self.service = service
 
     def stop(self, cause: str) -> None:

@@ -76,8 +76,10 @@ class Decision:
     """How far a replacement one by one has come, or why it is halted."""
 
 
-def digest_of(run: Run) -> str:
-    """Names everything in `run` that only a new process can take over."""
+def digest_of(service: Service) -> str:
+    """Names everything in how `service` runs that only a new process can take over: the ports of its calls too."""
+    run = service.run if service.run is not None else Run(command=())
+    calls = sorted((name, call.mesh_index) for name, call in service.calls.items())
     parts = (
         run.command,
         run.working_dir,
@@ -87,6 +89,7 @@ def digest_of(run: Run) -> str:
         run.version,
         run.stop_signal,
         *((run.otel,) if run.otel != Otel() else ()),
+        *((calls,) if calls else ()),
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
@@ -132,7 +135,7 @@ def decide(
             run = service.run
             _stop_all(decision, children, "stopped" if run is not None and run.stopped else "not wanted here")
             continue
-        starts = _settle(decision, name, service.run, count, children)
+        starts = _settle(decision, service, service.run, count, children)
         used = {one.instance for one in children} | elsewhere.ids
         blocked = blockers(service.run, wanted, of, elsewhere, node)
         for instance in _free_ids(name, used, starts):
@@ -160,9 +163,9 @@ def _depends_on(service: Service) -> Collection[ServiceName]:
     return service.run.depends_on.keys() if service.run is not None else ()
 
 
-def _settle(decision: Decision, name: ServiceName, run: Run, count: int, children: Sequence[Seen]) -> int:
-    """Decide the stops of one service; how many instances to start."""
-    digest = digest_of(run)
+def _settle(decision: Decision, service: Service, run: Run, count: int, children: Sequence[Seen]) -> int:
+    """Decide the stops of one service, which is run as `run` says; how many instances to start."""
+    name, digest = service.name, digest_of(service)
     here = [one for one in children if one.phase is not Phase.STOPPING]
     current = [one for one in here if one.digest == digest and one.restarts >= run.restarts]
     stale = [one for one in here if one not in current]

@@ -10,8 +10,9 @@ from typing import Any
 from atoll.gateway.breaker import TABLE, breaker_entries
 from atoll.gateway.readback import BreakerRow, parse_breakers
 from atoll.gateway.request_log import RequestLog
+from atoll.model.breaker import Breaker, BreakerState, BreakerWord
 from atoll.model.names import PathText, RouteName, ServiceName
-from atoll.model.policy import Breaker, BreakerState, BreakerWord
+from atoll.model.policy import Policy
 from atoll.model.route import Match, Route, Share
 from tests.contract.gateway.lines import Lines
 from tests.contract.gateway.rig import (
@@ -49,7 +50,7 @@ class Moody(Echo):
 
 
 def facts(moody: Echo, calm: Echo, **values: Any) -> Any:
-    services = [service("moody", **{"circuit_breaker": TEMPER, **values}), service("calm", mesh_index=1)]
+    services = [service("moody", **{"policy": Policy(circuit_breaker=TEMPER), **values}), service("calm", mesh_index=1)]
     return snapshot_of(services, [instance("moody", moody.port), instance("calm", calm.port)], ROUTES)
 
 
@@ -144,7 +145,7 @@ def test_a_service_without_instances_says_so_and_is_tried_as_soon_as_one_returns
     with (
         Moody("moody") as moody,
         Echo("calm") as calm,
-        running(facts(moody, calm, circuit_breaker=slow), tmp_path) as haproxy,
+        running(facts(moody, calm, policy=Policy(circuit_breaker=slow)), tmp_path) as haproxy,
     ):
         (server,) = (name for backend, name in haproxy.servers() if backend == "moody")
         until_open(haproxy)
@@ -184,14 +185,16 @@ def test_a_line_of_the_request_log_says_what_the_breaker_did(tmp_path: Path) -> 
 
 def test_other_thresholds_hold_at_once_without_a_reload(tmp_path: Path) -> None:
     with Moody("moody") as moody, Echo("calm") as calm, running(facts(moody, calm), tmp_path) as haproxy:
-        set_words(haproxy, "moody", circuit_breaker=Breaker(enabled=True, min_requests=12, open=1, probes=1))
+        set_words(
+            haproxy, "moody", policy=Policy(circuit_breaker=Breaker(enabled=True, min_requests=12, open=1, probes=1))
+        )
         assert [haproxy.ask("/moody/x").status for _ in range(15)] == [500] * 12 + [503] * 3
 
 
 def test_an_operator_opens_it_while_all_is_well_and_the_word_ends_by_itself(tmp_path: Path) -> None:
     with Echo("moody") as moody, Echo("calm") as calm, running(facts(moody, calm), tmp_path) as haproxy:
         word = BreakerWord(state=BreakerState.OPEN, until=time.time() + 2)
-        set_words(haproxy, "moody", circuit_breaker=TEMPER, breaker_word=word)
+        set_words(haproxy, "moody", policy=Policy(circuit_breaker=TEMPER), breaker_word=word)
         refused = haproxy.ask("/moody/x")
         assert is_open(refused)
         assert 1 <= int(refused.header("retry-after") or 0) <= 3
@@ -202,21 +205,23 @@ def test_an_operator_opens_it_while_all_is_well_and_the_word_ends_by_itself(tmp_
 def test_an_operator_holds_it_closed_and_resets_it(tmp_path: Path) -> None:
     with Moody("moody") as moody, Echo("calm") as calm, running(facts(moody, calm), tmp_path) as haproxy:
         slow = Breaker(enabled=True, min_requests=LEAST, open=60)
-        set_words(haproxy, "moody", circuit_breaker=slow)
+        set_words(haproxy, "moody", policy=Policy(circuit_breaker=slow))
         until_open(haproxy)
         assert is_open(haproxy.ask("/moody/x"))
         held = BreakerWord(state=BreakerState.CLOSED, until=time.time() + 60)
-        set_words(haproxy, "moody", circuit_breaker=slow, breaker_word=held)
+        set_words(haproxy, "moody", policy=Policy(circuit_breaker=slow), breaker_word=held)
         assert {haproxy.ask("/moody/x").status for _ in range(3 * LEAST)} == {500}
-        set_words(haproxy, "moody", circuit_breaker=slow)
+        set_words(haproxy, "moody", policy=Policy(circuit_breaker=slow))
         assert is_open(haproxy.ask("/moody/x"))
         moody.status = 200
-        set_words(haproxy, "moody", circuit_breaker=slow, breaker_word=BreakerWord(reset=time.time() + 1))
+        set_words(
+            haproxy, "moody", policy=Policy(circuit_breaker=slow), breaker_word=BreakerWord(reset=time.time() + 1)
+        )
         assert {haproxy.ask("/moody/x").status for _ in range(10)} == {200}
         assert row(haproxy).until == 0
 
 
 def test_a_service_that_wants_none_has_none(tmp_path: Path) -> None:
-    values = {"circuit_breaker": Breaker(enabled=False)}
+    values = {"policy": Policy(circuit_breaker=Breaker(enabled=False))}
     with Moody("moody") as moody, Echo("calm") as calm, running(facts(moody, calm, **values), tmp_path) as haproxy:
         assert {haproxy.ask("/moody/x").status for _ in range(6 * LEAST)} == {500}

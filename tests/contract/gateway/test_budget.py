@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from atoll.gateway import budget
+from atoll.model.breaker import Breaker
 from atoll.model.names import PathText, RouteName, ServiceName
-from atoll.model.policy import Breaker
+from atoll.model.policy import Policy
 from atoll.model.route import Match, Route, Share
 from tests.contract.gateway.rig import Echo, instance, running, service, snapshot_of
 from tests.contract.gateway.test_traps_retry import Hangup
@@ -22,7 +23,9 @@ LAST = 3
 
 def test_a_service_that_always_fails_is_not_asked_three_times_for_every_request(tmp_path: Path) -> None:
     with Hangup("bad") as bad:
-        facts = snapshot_of([service("bad", circuit_breaker=OFF)], [instance("bad", bad.port)], ROUTES[:1])
+        facts = snapshot_of(
+            [service("bad", policy=Policy(circuit_breaker=OFF))], [instance("bad", bad.port)], ROUTES[:1]
+        )
         with running(facts, tmp_path) as haproxy:
             statuses = [haproxy.ask("/bad/x").status for _ in range(200)]
             assert set(statuses) == {502}
@@ -33,7 +36,9 @@ def test_a_budget_that_one_service_spent_is_not_anothers(tmp_path: Path) -> None
     with Hangup("bad") as bad, Hangup("a") as worse, Echo("b") as better:
         half = [instance("half", worse.port, "a"), instance("half", better.port, "b")]
         facts = snapshot_of(
-            [service("bad", circuit_breaker=OFF), service("half")], [instance("bad", bad.port), *half], ROUTES
+            [service("bad", policy=Policy(circuit_breaker=OFF)), service("half")],
+            [instance("bad", bad.port), *half],
+            ROUTES,
         )
         with running(facts, tmp_path) as haproxy:
             for _ in range(100):

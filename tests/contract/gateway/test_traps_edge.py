@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from atoll.gateway.config import GatewayConfig
 from atoll.gateway.quote import line
 from atoll.model.names import PathText, RouteName, ServiceName
+from atoll.model.policy import Policy
 from atoll.model.route import Match, Route, Share
 from atoll.model.service import Balance, BalanceKind, Protocol
 from tests.contract.gateway import rig
@@ -166,7 +167,7 @@ def test_a_route_with_a_timeout_of_its_own_ends_in_504_by_then(tmp_path: Path) -
 
             time.sleep(1)
 
-    route = Route(name=RouteName("all"), shares=ALL.shares, timeout=0.1)
+    route = Route(name=RouteName("all"), shares=ALL.shares, policy=Policy(timeout=0.1))
     with (
         Slow("s") as echo,
         running(snapshot_of([service("s")], [instance("s", echo.port)], [route]), tmp_path) as haproxy,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from atoll.model.policy import Breaker
+from atoll.model.breaker import Breaker
+from atoll.model.policy import Policy
 from atoll.model.service import Balance, BalanceKind, Check, CheckKind
 from tests.contract.gateway_edge.world import Answer, Client, World, a_world
 
@@ -144,7 +145,7 @@ async def test_old_workers_are_bounded() -> None:
 async def test_an_open_breaker_stays_open_over_a_reload() -> None:
     async with a_world() as world, world.driver.running():
         one = await world.upstream("one")
-        world.service("orders", circuit_breaker=Breaker(enabled=True, min_requests=5, open=60))
+        world.service("orders", policy=Policy(circuit_breaker=Breaker(enabled=True, min_requests=5, open=60)))
         world.instance("orders", "one", one.port)
         world.route("orders", "/orders", "orders")
         await world.push()
@@ -152,7 +153,9 @@ async def test_an_open_breaker_stays_open_over_a_reload() -> None:
             assert (await world.get("/orders/fail")).status == 500
         assert (await world.get("/orders/x")).status == 503
         await asyncio.sleep(6)  # a younger process hands nothing over
-        world.service("orders", circuit_breaker=Breaker(enabled=True, min_requests=5, open=60), sticky=True)
+        world.service(
+            "orders", policy=Policy(circuit_breaker=Breaker(enabled=True, min_requests=5, open=60)), sticky=True
+        )
         await world.push()
         assert world.driver.report().reloads == 1
         seen = one.requests

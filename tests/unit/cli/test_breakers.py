@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from atoll.model.breaker import Breaker, BreakerState, BreakerWord
 from atoll.model.names import NodeName, ServiceName
-from atoll.model.policy import Breaker, BreakerState, BreakerWord
+from atoll.model.policy import Policy
 from atoll.model.report import BreakerReport, NodeReport
 from atoll.model.service import Protocol, Service
 from atoll.testing import FakeClock
@@ -19,11 +20,11 @@ def failing(cli: Cli, api: FakeApi) -> FakeApi:
     wall = cli.clock.wall()
     word = BreakerWord(state=BreakerState.OPEN, until=wall + 90, since=wall - 5, reason="moves\x1b[31m")
     api.put(
-        Service(name=ServiceName("calm"), circuit_breaker=ON),
+        Service(name=ServiceName("calm"), policy=Policy(circuit_breaker=ON)),
         Service(name=ServiceName("db"), protocol=Protocol.TCP),
-        Service(name=ServiceName("held"), circuit_breaker=ON, breaker_word=word),
-        Service(name=ServiceName("moody"), circuit_breaker=ON),
-        Service(name=ServiceName("none"), circuit_breaker=Breaker(enabled=False)),
+        Service(name=ServiceName("held"), policy=Policy(circuit_breaker=ON), breaker_word=word),
+        Service(name=ServiceName("moody"), policy=Policy(circuit_breaker=ON)),
+        Service(name=ServiceName("none"), policy=Policy(circuit_breaker=Breaker(enabled=False))),
     )
     told = BreakerReport(
         service=ServiceName("moody"), state=BreakerState.OPEN, since=wall - 3, until=wall + 12,

@@ -6,7 +6,8 @@ from atoll.gateway.breaker import FORCED, LINGER, breaker_entries, breaker_repor
 from atoll.gateway.config import BREAKERS, ROUTES
 from atoll.gateway.plan import Plan, SwapMap, make_plan
 from atoll.gateway.readback import parse_breakers
-from atoll.model.policy import Breaker, BreakerState, BreakerWord
+from atoll.model.breaker import Breaker, BreakerState, BreakerWord
+from atoll.model.policy import Policy
 from atoll.model.report import BreakerReport
 from atoll.model.service import Protocol
 from tests.unit.gateway.facts import config, instance, intent, service, snapshot
@@ -22,7 +23,11 @@ TABLE = """\
 
 
 def test_a_service_is_a_line_of_numbers_in_whole_seconds() -> None:
-    assert dict(breaker_entries([service("orders", circuit_breaker=ON), service("web", circuit_breaker=OWN)])) == {
+    assert dict(
+        breaker_entries(
+            [service("orders", policy=Policy(circuit_breaker=ON)), service("web", policy=Policy(circuit_breaker=OWN))]
+        )
+    ) == {
         "orders": "50|20|10|15|3||0|0",
         "web": "25|7|3|60|1||0|0",
     }
@@ -30,22 +35,24 @@ def test_a_service_is_a_line_of_numbers_in_whole_seconds() -> None:
 
 def test_a_service_without_a_breaker_is_not_there_unless_a_word_is_said() -> None:
     off = Breaker(enabled=False)
-    assert list(breaker_entries([service("orders", circuit_breaker=off)])) == []
-    assert dict(breaker_entries([service("orders", circuit_breaker=off, breaker_word=OPEN)])) == {
+    assert list(breaker_entries([service("orders", policy=Policy(circuit_breaker=off))])) == []
+    assert dict(breaker_entries([service("orders", policy=Policy(circuit_breaker=off), breaker_word=OPEN)])) == {
         "orders": "50|1000000000|10|15|3|open|1001|5",
         FORCED: "1",
     }
 
 
 def test_a_reset_alone_forces_nothing() -> None:
-    assert dict(breaker_entries([service("orders", circuit_breaker=ON, breaker_word=BreakerWord(reset=9.0))])) == {
-        "orders": "50|20|10|15|3||0|9"
-    }
+    assert dict(
+        breaker_entries([service("orders", policy=Policy(circuit_breaker=ON), breaker_word=BreakerWord(reset=9.0))])
+    ) == {"orders": "50|20|10|15|3||0|9"}
 
 
 def test_other_numbers_and_words_are_one_map_and_no_reload() -> None:
     running = config(snapshot([service("orders")], [instance("orders", "a", 9001)]))
-    facts = snapshot([service("orders", circuit_breaker=OWN, breaker_word=OPEN)], [instance("orders", "a", 9001)])
+    facts = snapshot(
+        [service("orders", policy=Policy(circuit_breaker=OWN), breaker_word=OPEN)], [instance("orders", "a", 9001)]
+    )
     plan = make_plan(running, config(facts, running))
     assert isinstance(plan, Plan)
     assert [each.name for each in plan.operations if isinstance(each, SwapMap)] == [BREAKERS]
@@ -54,7 +61,12 @@ def test_other_numbers_and_words_are_one_map_and_no_reload() -> None:
 
 def test_tcp_has_no_line() -> None:
     maps = config(
-        snapshot([service("db", protocol=Protocol.TCP, circuit_breaker=ON), service("web", circuit_breaker=ON)])
+        snapshot(
+            [
+                service("db", protocol=Protocol.TCP, policy=Policy(circuit_breaker=ON)),
+                service("web", policy=Policy(circuit_breaker=ON)),
+            ]
+        )
     ).maps
     assert [key for key, _ in maps[BREAKERS]] == ["web"]
     assert ROUTES in maps
@@ -63,8 +75,8 @@ def test_tcp_has_no_line() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"circuit_breaker": Breaker(probes=0)},
-        {"circuit_breaker": Breaker(window=float("nan"))},
+        {"policy": Policy(circuit_breaker=Breaker(probes=0))},
+        {"policy": Policy(circuit_breaker=Breaker(window=float("nan")))},
         {"breaker_word": BreakerWord(until=float("inf"))},
         {"breaker_word": BreakerWord(state=BreakerState.HALF_OPEN)},
     ],
@@ -85,7 +97,7 @@ def test_a_fact_that_no_file_could_say_leaves_only_its_service_out(values: dict[
     ],
 )
 def test_what_the_table_says_of_a_breaker(wall: float, state: BreakerState, since: float, until: float) -> None:
-    lines = dict(breaker_entries([service("orders", circuit_breaker=ON)]))
+    lines = dict(breaker_entries([service("orders", policy=Policy(circuit_breaker=ON))]))
     (report,) = breaker_reports(parse_breakers(TABLE), lines, wall)  # nobody has `web` any more
     assert report == BreakerReport(
         service=service("orders").name, state=state, since=since, until=until, requests=20, failures=12, opened=3

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from atoll.errors import ProjectInvalid
+from atoll.model.breaker import Breaker
 from atoll.model.names import HeaderName, HeaderValue, HostPattern, PathText, RouteName, ServiceName, Token
-from atoll.model.policy import Breaker
+from atoll.model.policy import Policy
 from atoll.model.project import Project
 from atoll.model.route import Match, Route, Share
 from atoll.model.service import Balance, BalanceKind, Check, Condition, Restart, Run, Service
@@ -69,7 +70,7 @@ def test_the_api_takes_no_service_that_the_file_could_not_say(service: dict[str,
         {"name": RouteName("a b")}, {"shares": ()}, {"shares": (Share(service=A, weight=-1), Share(service=A, version=Token("v")))},
         {"shares": (Share(service=A, weight=0),)}, {"shares": (Share(service=A), Share(service=A))},
         {"shares": (Share(service=ServiceName("b")),)}, {"shares": (Share(service=A, version=Token("a b")),)},
-        {"timeout": float("nan")}, {"rewrite": PathText("x")}, {"rewrite": PathText("/x/")}, {"match": Match(path=PathText("/a b"))},
+        {"policy": Policy(timeout=float("nan"))}, {"rewrite": PathText("x")}, {"rewrite": PathText("/x/")}, {"match": Match(path=PathText("/a b"))},
         {"match": Match(path=PathText("/a/"))}, {"match": Match(hosts=(HostPattern("UPPER"),))}, {"match": Match(methods=("get",))},
         {"match": Match(headers={HeaderName("X-Y"): HeaderValue("a")})}, {"match": Match(headers={HeaderName("x"): HeaderValue("a b")})},
     ],
@@ -123,7 +124,8 @@ def test_a_long_chain_and_a_dense_web_of_dependencies_are_judged_quickly() -> No
     ],
 )  # fmt: skip
 def test_an_absurd_breaker_is_refused_where_it_stands(field: str, wrong: float) -> None:
-    service = msgspec.structs.replace(OK, circuit_breaker=msgspec.structs.replace(Breaker(), **{field: wrong}))
+    breaker = msgspec.structs.replace(Breaker(), **{field: wrong})
+    service = msgspec.structs.replace(OK, policy=Policy(circuit_breaker=breaker))
     with pytest.raises(ProjectInvalid) as refused:
         check_project(Project(name="shop", services=(service,)), {})
     (finding,) = findings_of(refused.value)

@@ -7,6 +7,7 @@ import pytest
 
 from atoll.errors import Conflict, InvalidName, InvalidValue, LimitReached, NotFound, RouteConflict, StillInUse
 from atoll.model.names import InstanceId, PathText, RouteName, ServiceName, Token
+from atoll.model.policy import Policy
 from atoll.model.project import Project
 from atoll.model.route import Match, Route, Share
 from atoll.model.service import Balance, BalanceKind, Check, Run, Service, State
@@ -177,7 +178,7 @@ BAD_ROUTES = [
     Route(name=RouteName("r"), shares=()),
     Route(name=RouteName("r"), shares=(Share(service=ORDERS, weight=-1),)),
     Route(name=RouteName("r"), shares=(Share(service=ORDERS, weight=0),)),
-    Route(name=RouteName("r"), timeout=-1, shares=(Share(service=ORDERS),)),
+    Route(name=RouteName("r"), policy=Policy(timeout=-1), shares=(Share(service=ORDERS),)),
     Route(name=RouteName("r"), match=Match(methods=("FETCH",)), shares=(Share(service=ORDERS),)),
 ]
 

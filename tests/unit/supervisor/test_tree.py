@@ -36,7 +36,7 @@ def seen(of: Service, number: int = 1, phase: Phase = Phase.RUNNING, **fields: o
     assert of.run is not None
     up = phase is Phase.RUNNING
     facts: dict[str, object] = {"healthy": up, "routed": up, "restarts": of.run.restarts, **fields}
-    return Seen(of.name, InstanceId(f"{of.name}-{number}"), digest_of(of.run), phase=phase, **facts)  # type: ignore[arg-type]
+    return Seen(of.name, InstanceId(f"{of.name}-{number}"), digest_of(of), phase=phase, **facts)  # type: ignore[arg-type]
 
 
 def decided(*wanted: Service, now: tuple[Seen, ...] = (), elsewhere: Elsewhere | None = None) -> Decision:
@@ -146,8 +146,10 @@ def test_what_cannot_run_twice_is_stopped_before_its_successor_starts(port: int 
 def test_a_change_of_check_or_grace_needs_no_new_process() -> None:
     web = service()
     assert web.run is not None
-    assert digest_of(web.run) == digest_of(changed(web.run, stop_grace=99.0, replicas=7, restart=Restart.NO))
-    assert digest_of(web.run) != digest_of(changed(web.run, working_dir="x"))
+    assert digest_of(web) == digest_of(
+        changed(web, run=changed(web.run, stop_grace=99.0, replicas=7, restart=Restart.NO))
+    )
+    assert digest_of(web) != digest_of(changed(web, run=changed(web.run, working_dir="x")))
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,6 @@ def test_every_history_of_wishes_settles_on_the_last_one_without_a_gap(
         gapless = rolling or not more
         world.settle(wanted, at_least=min(before, replicas) if gapless else 0)
         assert len(world.now) == replicas
-        assert {one.digest for one in world.now} <= {digest_of(wanted.run)}
+        assert {one.digest for one in world.now} <= {digest_of(wanted)}
         assert all(one.restarts >= restarts for one in world.now)
         assert len({one.instance for one in world.now}) == replicas

@@ -14,9 +14,9 @@ from atoll.cli.options import EPILOG, AtollGroup, command, complete_services
 from atoll.cli.show import Cell, service_cell, state_cell
 from atoll.kit.text import scrub
 from atoll.model.answers import BreakerRequest, NodeView
+from atoll.model.breaker import Breaker, BreakerState
 from atoll.model.keys import SERVICES
 from atoll.model.names import service_name
-from atoll.model.policy import BreakerState
 from atoll.model.report import BreakerReport
 from atoll.model.service import Protocol, Service
 
@@ -75,6 +75,7 @@ class Row:
         self.service = service
         self.node = node
         self.report = report or BreakerReport(service=service.name)
+        self.policy = service.policy.circuit_breaker or Breaker()
         self.word = service.breaker_word if service.breaker_word.holds(wall) else None
 
     @property
@@ -82,11 +83,11 @@ class Row:
         """`off`, or what the breaker does now; an operator's word is known before the gateway reports it."""
         if self.word is not None and self.word.state is not None:
             return f"{self.word.state} (forced)"
-        return str(self.report.state) if self.service.circuit_breaker.enabled else "off"
+        return str(self.report.state) if self.policy.enabled else "off"
 
     def cells(self, wall: float) -> list[str | Cell]:
         """The columns of COLUMNS."""
-        said, report, word = self.service.circuit_breaker, self.report, self.word
+        said, report, word = self.policy, self.report, self.word
         since = word.since if word else report.since
         until = word.until if word else report.until
         rule = f"{said.errors}% of {said.min_requests} in {said.window:g}s" if said.enabled else ""
@@ -108,7 +109,7 @@ class Row:
             "node": self.node,
             "state": str(self.word.state if self.word else self.report.state),
             "forced": self.word is not None,
-            "policy": plain(self.service.circuit_breaker),
+            "policy": plain(self.policy),
             "word": plain(self.service.breaker_word),
             "seen": plain(self.report),
         }

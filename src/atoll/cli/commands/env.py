@@ -148,7 +148,7 @@ class Given:
     def variables(self) -> Iterator[Variable]:
         """Each with its origin and reason."""
         said = self._service.run.environment if self._service.run is not None else {}
-        ways = peers(self._services, self._settings)
+        ways = peers(self._services, self._settings, self._service)
         for name, value in self._values.items():
             if self._injected.variables.get(name) == value:
                 yield Variable(name, value, "atoll", self._injected.reasons[name])

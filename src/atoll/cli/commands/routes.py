@@ -42,7 +42,7 @@ def _list(invocation: Invocation) -> None:
                 ", ".join(f"{name}: {value}" for name, value in sorted(route.match.headers.items())),
                 service_cell(route.shares[0].service if route.shares else "", to(route)),
                 route.rewrite or "",
-                f"{route.timeout:g}s" if route.timeout else "",
+                f"{route.policy.timeout:g}s" if route.policy.timeout else "",
                 route.origin,
             ]
             for route in found

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS raw_requests
     Ended String,        -- µs
     Trace String,        -- the traceparent that was sent on
     Parent String,       -- the traceparent that came
-    Target String,       -- route|backend|service, as far as it was found
+    Target String,       -- route|backend|service, as far as it was found; of a call with a port of its own caller>callee|…
     Server String,       -- instance:digest, or <NOSRV>
     Caller String,
     Method String,
@@ -66,10 +66,10 @@ SELECT
     took AS Duration,
     if(r.Trace = '-', '', r.Trace) AS Trace,
     if(r.Parent = '-', '', r.Parent) AS Parent,
-    if(length(target) = 3, target[1], '') AS Route,
+    if(length(target) != 3 OR position(target[1], '>') > 0, '', target[1]) AS Route,
     multiIf(length(target) != 3, '', target[3] NOT IN ('', '-'), target[3], substringIndex(target[2], ':', 1)) AS Service,
     if(r.Server IN ('<NOSRV>', '-', ''), '', substring(r.Server, 1, length(r.Server) - 9)) AS Instance,
-    if(r.Caller = '-', '', r.Caller) AS Caller,
+    multiIf(position(target[1], '>') > 0, substringIndex(target[1], '>', 1), r.Caller = '-', '', r.Caller) AS Caller,
     multiIf(
         r.Edge NOT IN ('gateway', 'mesh'), '',
         r.Method IN ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT', 'QUERY'), r.Method,

@@ -270,3 +270,9 @@ def test_what_a_client_wrote_is_stored_as_it_wrote_it(engine: Engine) -> None:
     assert span["SpanAttributes"]["url.path"] == r'/a"b\N\c'
     assert span["SpanAttributes"]["user_agent.original"] == "tab\there\x1b[31m 100%41 é \N{REPLACEMENT CHARACTER} ||"
     assert "atoll.request.id" not in span["SpanAttributes"]
+
+
+def test_a_call_with_a_port_of_its_own_tells_who_calls(engine: Engine) -> None:
+    write(engine, {"Edge": "mesh", "Target": "web>orders|slot:http:1|orders", "Headers": "{}"})
+    (span,) = spans(engine)
+    assert (span["Route"], span["SpanAttributes"]["atoll.caller"], span["ServiceName"]) == ("", "web", "mesh")

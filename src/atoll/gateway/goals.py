@@ -1,0 +1,96 @@
+"""Where requests lead and what counts there: of each service, of each share of a route, of each call.
+
+Most routes and services say nothing, and share the goal of their upstream; only what has a policy of its own is merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+
+import msgspec
+
+from atoll.gateway.config import NOBODY, Entries
+from atoll.gateway.maps import Goal
+from atoll.gateway.policies import Bound, policy_line
+from atoll.gateway.upstream import Upstream, upstream_of
+from atoll.model import effective
+from atoll.model.names import ServiceName
+from atoll.model.policy import Policy
+from atoll.model.route import Route, Share
+from atoll.model.service import Service
+
+Call = tuple[Service, Service]
+"""Who calls, and whom."""
+_NOTHING = Policy()
+
+
+class Goals(msgspec.Struct, frozen=True, dict=True):
+    """Of services that speak HTTP: the facts, and the section of every upstream. Equal when all goals are."""
+
+    services: Mapping[ServiceName, Service]
+    sections: Mapping[Upstream, str]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Goals) and self.usual == other.usual
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def usual(self) -> dict[Upstream, Goal]:
+        """What holds where only the service itself says something."""
+        return {upstream: self._goal(upstream, self._of_service(upstream.service)) for upstream in self.sections}
+
+    def of_service(self, name: ServiceName) -> Goal | None:
+        """Where those who call the service are led; None: it has no section."""
+        return self.usual.get(Upstream(name))
+
+    def of_share(self, route: Route, share: Share) -> Goal:
+        """Where a share of a route leads; nobody answers for a service that is not here."""
+        upstream = upstream_of(route, share)
+        if upstream not in self.sections:
+            return Goal(NOBODY, share.service)
+        return self._goal(upstream, self._of_share(route, share)) if _says(route) else self.usual[upstream]
+
+    def of_call(self, call: Call) -> Goal:
+        """Where a call is led."""
+        return self._goal(Upstream(call[1].name), _of_call(call))
+
+    def lines(self, routes: Iterable[Route], calls: Iterable[Call]) -> Entries:
+        """The policies map."""
+        return tuple(
+            sorted({bound.who: line for bound in self._bounds(routes, calls) if (line := policy_line(bound))}.items())
+        )
+
+    def _bounds(self, routes: Iterable[Route], calls: Iterable[Call]) -> Iterator[Bound]:
+        yield from (self._of_service(upstream.service) for upstream in self.sections)
+        for route in filter(_says, routes):
+            yield from (self._of_share(route, share) for share in route.shares if share.service in self.services)
+        yield from map(_of_call, calls)
+
+    def _of_service(self, name: ServiceName) -> Bound:
+        return Bound(name, name, effective.of_service(self.services[name]))
+
+    def _of_share(self, route: Route, share: Share) -> Bound:
+        scope = effective.route_scope(route, share.service)
+        return Bound(scope, share.service, effective.of_route(route, self.services[share.service]))
+
+    def _goal(self, upstream: Upstream, bound: Bound) -> Goal:
+        service = self.services[upstream.service]
+        timeout = bound.effective.policy.timeout
+        return Goal(
+            self.sections[upstream],
+            service.name,
+            sticky=service.sticky,
+            timeout=0 if timeout is None else max(1, round(timeout * 1000)),
+            policy=bound.who if policy_line(bound) else "",
+        )
+
+
+def _says(route: Route) -> bool:
+    return route.policy != _NOTHING or route.defaults != _NOTHING
+
+
+def _of_call(call: Call) -> Bound:
+    caller, callee = call
+    return Bound(effective.call_scope(caller, callee), callee.name, effective.of_call(caller, callee))

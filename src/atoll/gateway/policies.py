@@ -1,0 +1,52 @@
+"""What counts for a route, a call or a service beside its section: a line of numbers and words that fixed rules read.
+
+Only verdicts with the flag `p` have a line, so a request of which nothing is said pays nothing. A feature that needs a
+word of its own per line adds a column; its rules stand in `backend` and look at `policied` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from atoll.gateway.config import POLICIES, map_path
+from atoll.model.names import ServiceName
+from atoll.model.policy import Effective
+
+LINE = "txn.policy"
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """What counts for the requests of one verdict to a service."""
+
+    who: str
+    """The line's key: `route:NAME`, `web>orders`, `orders`."""
+    service: ServiceName
+    effective: Effective
+
+
+Column = Callable[[Bound], str]
+"""A word of the line, without `|` and white space; empty: nothing is to be done."""
+
+COLUMNS: tuple[tuple[str, Column], ...] = ()
+"""By name, in the order of the line."""
+
+
+def column(name: str) -> str:
+    """The expression of a word of the request's line."""
+    at = [each for each, _ in COLUMNS].index(name) + 1
+    return f"var({LINE}),field({at},|)"
+
+
+def policy_line(bound: Bound) -> str:
+    """The line of the map; empty when nothing is to be done."""
+    words = [word(bound) for _, word in COLUMNS]
+    return "|".join(words) if any(words) else ""
+
+
+RULES = f"""\
+  http-request set-var({LINE}) var(txn.at),field(7,|),map_str({map_path(POLICIES)}) if {{ var(txn.at) -m end p }}
+  acl policied var({LINE}) -m found
+"""
+"""Before every rule that asks for a column; they all begin with `policied`."""

@@ -1,0 +1,56 @@
+"""Which policies cannot stand: absurd numbers, calls of services that do not exist, policies of what is no HTTP. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from atoll.model.names import ServiceName
+from atoll.model.policy import Policy, policy_problems
+from atoll.model.project import Project
+from atoll.model.service import Protocol, Service
+from atoll.project.finding import Code, Finding, Path
+from atoll.project.node import KEY
+from atoll.project.routes_valid import unknown_service
+
+
+def check_policies(
+    project: Project, services: Mapping[ServiceName, Service], off: Collection[str], also: Collection[str]
+) -> Iterator[Finding]:
+    """What is wrong with the project's policies, given every service that will exist.
+
+    `off`: services whose profiles are not on. `also`: names that are not unknown.
+    """
+    for service in project.services:
+        here: Path = ("services", service.name)
+        yield from _absurd(service.policy, here)
+        if service.protocol is Protocol.TCP:
+            yield from _bytes(service, service.policy, here)
+        for name, call in service.calls.items():
+            path: Path = (*here, "calls", name)
+            yield from _absurd(call.policy, path)
+            callee = services.get(name)
+            if callee is not None and callee.protocol is Protocol.TCP:
+                yield from _bytes(callee, call.policy, path)
+            if callee is None and name not in off and name not in also:
+                yield unknown_service(name, services, (*path, KEY), "calls")
+    for route in project.routes:
+        yield from _absurd(route.policy, ("gateway", "routes", route.name))
+    for defaults in dict.fromkeys(route.defaults for route in project.routes):
+        yield from _absurd(defaults, ("gateway", "defaults"))
+
+
+def _absurd(policy: Policy, here: Path) -> Iterator[Finding]:
+    for path, wrong in policy_problems(policy):
+        yield Finding(code=Code.INVALID_VALUE, message=wrong, path=(*here, *path))
+
+
+def _bytes(callee: Service, policy: Policy, here: Path) -> Iterator[Finding]:
+    off = policy.circuit_breaker is not None and not policy.circuit_breaker.enabled
+    for field in policy.__struct_fields__:
+        if getattr(policy, field) is not None and not (field == "circuit_breaker" and off):
+            yield Finding(
+                code=Code.INVALID_VALUE,
+                message=f"`{callee.name}` speaks tcp, of which no answer can be judged",
+                path=(*here, field),
+                hint="leave it out",
+            )

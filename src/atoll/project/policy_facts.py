@@ -1,0 +1,35 @@
+"""What the file says of calls, as a policy: of a service for its callers, of a call, of a route, of all routes."""
+
+from __future__ import annotations
+
+from atoll.model.breaker import Breaker
+from atoll.model.names import ServiceName
+from atoll.model.policy import Call, Policy
+from atoll.project import schema
+
+
+def policy_of(said: schema.Policy) -> Policy:
+    """The policy in a part of the file; what is not said is None."""
+    return Policy(timeout=said.timeout)
+
+
+def callee_policy(said: schema.Service) -> Policy:
+    """What a service says for all who call it."""
+    breaker = said.circuit_breaker
+    return Policy(timeout=said.timeout, circuit_breaker=None if breaker is None else _breaker(breaker))
+
+
+def calls_of(said: schema.Service) -> dict[ServiceName, Call]:
+    """What a service says of those it calls; their ports are given when the project is planned."""
+    return {ServiceName(name): Call(policy=policy_of(call)) for name, call in said.calls.items()}
+
+
+def _breaker(said: schema.CircuitBreaker) -> Breaker:
+    return Breaker(
+        enabled=said.enabled,
+        errors=said.errors,
+        window=said.window,
+        min_requests=said.min_requests,
+        open=said.open,
+        probes=said.probes,
+    )
