@@ -31,7 +31,7 @@ from atoll.testing.promises import Breach, acked_is_durable, lease_floor, refuse
 from tests.fault.checks.slope import Slope, slope
 from tests.fault.drivers.driver_api_watch import deletions, driver_api_watch, service_log
 from tests.fault.drivers.driver_api_writes import driver_api_writes
-from tests.fault.drivers.driver_register import Registrant
+from tests.fault.drivers.guests import Guests
 from tests.fault.drivers.http import Answer, Broken, Client
 from tests.fault.drivers.pace import paced
 from tests.fault.drivers.upstream import Upstream, upstreams
@@ -140,6 +140,8 @@ class Soak:
     )
     old_workers: int = 0
     scrapes: int = 0
+    expired: dict[int, int] = field(default_factory=dict)
+    """Instances that expired, by control plane; of the one that was seen last."""
     judged: int = 0
     """Revision up to which the log was compared with what was acknowledged."""
     churning: asyncio.Event = field(default_factory=asyncio.Event)
@@ -184,15 +186,12 @@ class Soak:
     async def churn(self, places: list[Upstream]) -> None:
         """One write or registration a second, and renewals of those who are registered."""
         api, token = self.fleet.settings.socket, self.fleet.platform.token
-        here: dict[int, tuple[Registrant, float]] = {}
+        guests = Guests("guests", places, self.facts, ttl=GUEST_TTL)
         number = 0
         with Client(api, headers={"Authorization": f"Bearer {token}"}) as client:
             while not self.stop.is_set():
                 self.at_rest.clear()
-                for registrant, due in list(here.values()):
-                    if time.monotonic() >= due:
-                        wait = await registrant.renew(client, self.facts)
-                        here[int(registrant.instance[2:])] = registrant, time.monotonic() + wait
+                await guests.renew(client)
                 if self.churning.is_set():
                     number += 1
                     which = self.rng.randrange(GUESTS)
@@ -201,11 +200,8 @@ class Soak:
                             self.facts, api, token, f"w{number}", rng=self.rng, services=1, calls=1, seconds=30
                         )
                         await client_delete(client, f"/api/v1/services/w{number - 8}-0")
-                    elif which in here:
-                        await here.pop(which)[0].leave(client, self.facts)
                     else:
-                        made = Registrant("guests", f"g-{which}", places[which].port, ttl=GUEST_TTL)
-                        here[which] = made, time.monotonic() + await made.renew(client, self.facts)
+                        await guests.turn(client, which)
                 else:
                     self.at_rest.set()
                 await asyncio.sleep(1.0 if self.churning.is_set() else 0.1)
@@ -319,12 +315,24 @@ class Soak:
         ]
         if status["revision"] < self.judged:
             found.append(Breach("revisions-grow", f"{status['revision']} after {self.judged}"))
-        if status["expired"]:
-            found.append(Breach("nobody-expires", f"{status['expired']} instances expired though all were renewed"))
+        found += await self._expired(status["pid"], status["expired"])
         if self.old_workers > OLD_WORKERS:
             found.append(Breach("old-workers-bounded", f"{self.old_workers} old workers"))
         self.broken += [Breach(breach.promise, f"during {name}: {breach.detail}") for breach in found]
         self.judged = status["revision"]
+
+    async def _expired(self, control_plane: int, count: int) -> list[Breach]:
+        """Who expired since the last judgement, though all were renewed; `count` since the control plane started."""
+        before = self.expired.get(control_plane, 0)
+        self.expired = {control_plane: count}
+        if count <= before:
+            return []
+        views = await self.do("GET", "/services")
+        names = [view["service"]["name"] for view in views["services"]]
+        told = [record for name in names for record in (await self.do("GET", f"/services/{name}/history"))["records"]]
+        gone = sorted((one["at"], one["instance"]) for one in told if one["verb"] == "expired")[before - count :]
+        who = ", ".join(f"{name} at {time.strftime('%H:%M:%S', time.localtime(at))}" for at, name in gone)
+        return [Breach("nobody-expires", f"{count - before} expired though all were renewed: {who}")]
 
     # The whole
 

@@ -339,7 +339,7 @@ class Life:
         grace = self._run.stop_grace
         if self._stop_cause is not None and self._placed and not self._forced and not running.gone.is_set():
             cause = self._stop_cause
-            await self._news.unless(self._member.drain(cause))
+            await self._news.unless(self._member.drain(cause, patient=True))
             if not running.gone.is_set() and not self._forced:
                 await self._news.unless(self._idle(grace))
         if not self._forced:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -80,23 +81,31 @@ class Membership:
         self._lease = held.lease
         return held
 
-    async def drain(self, cause: str) -> bool:
-        """Out of the balancer, keeping the place; whether the registry heard it in time."""
-        return await self._bounded("drain", self.registrar.mark, self.service, self.instance, State.DRAINING, cause)
+    async def drain(self, cause: str, *, patient: bool = False) -> bool:
+        """Out of the balancer, keeping the place; whether the registry heard it in time. See `leave` for `patient`."""
+        tell = partial(self.registrar.mark, self.service, self.instance, State.DRAINING, cause)
+        return await self._bounded("drain", tell, patient=patient)
 
     async def leave(self) -> None:
-        """Remove the registration, if there may be one."""
-        await self._bounded("deregister", self.registrar.deregister, self.service, self.instance, self._lease)
+        """Remove the registration, if there may be one; patient, for a control plane that died is back in a second."""
+        tell = partial(self.registrar.deregister, self.service, self.instance, self._lease)
+        await self._bounded("deregister", tell, patient=True)
         self.registered, self._lease = False, ""
 
-    async def _bounded(self, what: str, call: Callable[..., object], *arguments: object) -> bool:
+    async def _bounded(self, what: str, tell: Callable[[], Awaitable[None]], *, patient: bool) -> bool:
+        backoff = Backoff(base=0.1, cap=PATIENCE / 2, rng=self.rng)
+        until = self.clock.now() + FAREWELL
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
-                try:
-                    await call(*arguments)  # type: ignore[misc]
-                    return True
-                except (AtollError, OSError) as error:
-                    self._failed(error)
+                while self.clock.now() < until:
+                    try:
+                        await tell()
+                        return True
+                    except (AtollError, OSError) as error:
+                        self._failed(error)
+                        if not patient or (isinstance(error, AtollError) and not error.retryable):
+                            break
+                    await self.clock.sleep(backoff.next())
         log.warning("registry did not hear", what=what, instance=self.instance, cause=self.trouble or "no answer")
         return False
 

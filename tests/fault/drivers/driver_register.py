@@ -51,18 +51,19 @@ class Registrant:
                 self.lease = ""
             return float(answer.headers.get("retry-after", 1.0))
 
-    async def leave(self, client: Client, history: History) -> None:
-        """Deregister, recorded."""
+    async def leave(self, client: Client, history: History) -> bool:
+        """Deregister, recorded; False when it may still be registered."""
         with history.call(f"{self.service}/{self.instance}", "deregister") as call:
             try:
                 answer = await client.ask("DELETE", f"{self.path}?lease={self.lease}")
             except Broken as broken:
                 call.lost(broken.how)
-                return
+                return False
             if answer.status < 300:
                 call.answered({"status": answer.status})
             else:
                 call.refused(code_of(answer))
+            return answer.status < 500
 
 
 async def driver_register(

@@ -15,7 +15,9 @@ from atoll.testing.watched import Heard
 from tests.fault.drivers.driver_api_watch import StreamEnded, stream
 from tests.fault.drivers.driver_register import Registrant, driver_register
 from tests.fault.drivers.driver_requests import answered_by, driver_requests, no_request_failed
+from tests.fault.drivers.guests import Guests
 from tests.fault.drivers.http import Broken, Client
+from tests.fault.drivers.upstream import Upstream
 from tests.fault.scenario import Scenario
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"
@@ -115,6 +117,27 @@ async def test_registrants_show_their_lease_and_forget_one_that_was_refused(scen
         await driver_register(history, place, "token", [registrant], rng=random.Random(1), stop=stop)
     assert [call.call for call in history.calls] == ["register", "renew", "register"]
     assert [call.error for call in history.calls] == [None, "lease-expired", None]
+
+
+async def test_a_guest_whose_goodbye_was_not_heard_stays_and_renews(scenario: Scenario) -> None:
+    def answer(status: str, body: str) -> bytes:
+        return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+    history = scenario.history()
+    new, renewed = answer("201 Created", '{"lease":"L1","revision":4}'), answer("200 OK", '{"lease":"L1","revision":4}')
+    busy, gone = answer("503 Busy", '{"code":"overloaded"}'), answer("404 Not Found", '{"code":"not-found"}')
+    async with server(new, b"", busy, renewed, gone) as place:
+        guests = Guests("guests", [Upstream("g-0")], history, ttl=0.0)
+        with Client(place) as client:
+            await guests.turn(client, 0)
+            for _ in range(2):  # the control plane dies, then has no time: it may still be registered
+                await guests.turn(client, 0)
+                assert guests.here
+            await guests.renew(client)
+            await guests.turn(client, 0)
+    assert not guests.here
+    assert guests.not_heard == 2
+    assert [call.call for call in history.calls] == ["register", "deregister", "deregister", "renew", "deregister"]
 
 
 async def test_a_stream_tells_changes_and_marks_in_order_and_why_it_ended() -> None:

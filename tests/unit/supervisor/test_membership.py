@@ -21,6 +21,9 @@ class Registry:
         self.marks: list[State] = []
         self.away = False
         self.conflict = False
+        self.goodbyes = 0
+        self.deaf = 0
+        """Goodbyes that find nobody."""
         self.state = State.PASSING
 
     async def register(self, service: ServiceName, instance: InstanceId, said: Registration) -> Held:
@@ -35,7 +38,11 @@ class Registry:
         self.marks.append(state)
 
     async def deregister(self, service: ServiceName, instance: InstanceId, lease: str) -> None:
-        raise ConnectionRefusedError("gone")
+        self.goodbyes += 1
+        if self.goodbyes <= self.deaf:
+            raise ConnectionRefusedError("gone")
+        if self.conflict:
+            raise LeaseConflict("newer")
 
 
 def member(registry: Registry, clock: FakeClock) -> Membership:
@@ -92,10 +99,36 @@ async def test_only_a_new_process_clears_an_older_drain_mark() -> None:
         assert registry.marks == marks
 
 
-async def test_leaving_never_fails() -> None:
-    one = member(Registry(), FakeClock())
-    await one.leave()
-    assert one.trouble == "gone"
+async def leave(registry: Registry) -> Membership:
+    clock = FakeClock()
+    one = member(registry, clock)
+    async with owned("test") as tasks:
+        leaving = tasks.start("leave", one.leave())
+        for _ in range(100):
+            await clock.advance(0.03)
+        assert leaving.done()
+    return one
+
+
+async def test_leaving_never_fails_and_takes_no_longer_than_it_may() -> None:
+    registry = Registry()
+    registry.deaf = 1000
+    assert (await leave(registry)).trouble == "gone"
+    assert 4 <= registry.goodbyes <= 40
+
+
+async def test_a_goodbye_reaches_a_control_plane_that_is_back_in_a_moment() -> None:
+    registry = Registry()
+    registry.deaf = 3
+    await leave(registry)
+    assert registry.goodbyes == 4
+
+
+async def test_a_goodbye_that_was_refused_is_not_said_again() -> None:
+    registry = Registry()
+    registry.conflict = True
+    await leave(registry)
+    assert registry.goodbyes == 1
 
 
 async def test_news_end_a_wait_and_time_does_too() -> None:
