@@ -105,8 +105,12 @@ def _node(view: NodeView) -> Iterator[Finding]:
 def _gateway(status: Status, view: NodeView) -> Iterator[Finding]:
     gateway, name = view.report.gateway, f"node {view.report.node}"
     if gateway.last_error:
-        fix = "the last good configuration goes on; see `atoll logs` and node.log"
-        yield _warning("gateway", f"{name}: {gateway.last_error}", fix)
+        fix = gateway.last_hint or "the last good configuration goes on; see `atoll logs` and node.log"
+        if gateway.pid is None and gateway.address:
+            detail = f"{name}: HAProxy does not run: {gateway.last_error}"
+            yield Finding(check="gateway", verdict=Verdict.BROKEN, detail=detail, fix=fix)
+        else:
+            yield _warning("gateway", f"{name}: {gateway.last_error}", fix)
     if gateway.last_good_age > GOOD_AGE:
         behind = max(0, status.revision - gateway.revision)
         detail = f"{name}: HAProxy has not run what is wanted for {gateway.last_good_age:.0f} s"

@@ -18,7 +18,7 @@ from atoll.kit.listeners import Listener, listeners
 from atoll.model.answers import Status
 from atoll.settings import Settings
 from atoll.wiring import telemetry_ports
-from atoll.wiring.mesh import settled
+from atoll.wiring.mesh import known
 from atoll.wiring.telemetry_part import missing_packages
 
 PORTS = {
@@ -38,7 +38,7 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
     """The platform's own ports: free, ours, or taken (by whom)."""
     present = listeners()
     ours = family(settings)
-    gateway = settled(settings, (), os.environ).gateway if (settings.state / "mesh.json").exists() else settings.gateway
+    gateway = known(settings, os.environ).gateway
     node = nodefile.read(settings)
     host, _, shown = (node.parts.get("gateway", "") if node is not None else "").rpartition("/")[2].rpartition(":")
     wanted = {

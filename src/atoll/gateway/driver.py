@@ -39,6 +39,7 @@ from atoll.model.report import BreakerReport, GatewayReport, ServerReport
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Settings
 
+NOT_STARTED = "HAProxy cannot be started"
 STATS_EVERY = 1.0
 """Seconds between two looks at the servers' health and sessions."""
 LONGEST_PAUSE = 0.05
@@ -149,6 +150,7 @@ class Driver:
             old_workers=len(self._traffic.old_workers) if self._traffic else 0,
             errors=reconciler.errors + self._writer.failures,
             last_error=reconciler.last_error,
+            last_hint=reconciler.last_hint,
             restarts=self._restarts,
             reload_kinds=dict(reconciler.reload_kinds),
             healed=reconciler.healed,
@@ -270,17 +272,21 @@ class Driver:
         """Whenever HAProxy ends unasked, start it again."""
         backoff = Backoff(base=0.05, cap=5.0)
         while True:
-            code = await master.ended()
-            if self._stopped:
-                return
-            async with self._acting:
+            if master.runs:
+                code = await master.ended()
+                if self._stopped:
+                    return
                 self._log.error("HAProxy ended; starting it again", exit=code)
                 self._restarts += 1
+            async with self._acting:
+                if self._stopped:
+                    return
                 try:
                     await self._start(master, reconciler, first=False)
                     backoff.reset()
+                    reconciler.calm(NOT_STARTED)
                 except (AtollError, OSError) as error:
-                    reconciler.alarm("HAProxy cannot be started", error)
+                    reconciler.alarm(NOT_STARTED, error)
             await master.end_orphans()
             if not master.runs:
                 await self._clock.sleep(backoff.next())

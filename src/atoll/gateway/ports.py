@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from atoll.errors import PortTaken
 from atoll.kit.listeners import Listener
+from atoll.kit.text import scrub
 
 _BIND = re.compile(r"^[ \t]*bind[ \t]+(\S+)", re.MULTILINE)
 _ADDRESS = re.compile(r"(?:ipv[46]@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9.]*|\*):(?P<first>\d+)(?:-(?P<last>\d+))?")
@@ -46,13 +48,27 @@ def refuse_taken(wanted: Iterable[tuple[str, int]], *, ours: Collection[int], pr
                 raise _taken(host, port, listener)
 
 
+def platform_of(pid: int) -> str:
+    """The project folder of the platform whose HAProxy this is; empty when it is none. Reads /proc."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return ""
+    folders = [Path(words[at + 1]) for at, word in enumerate(words[:-1]) if word == "-C"]
+    return next((scrub(str(one.parents[2])) for one in folders if one.parts[-2:] == ("gateway", "current")), "")
+
+
 def _taken(host: str, port: int, listener: Listener) -> PortTaken:
-    if listener.pid is None:
+    whose = "" if listener.pid is None else platform_of(listener.pid)
+    if whose:
+        hint = f"end that platform (`atoll down` in {whose})"
+    elif listener.pid is None:
         hint = f"find it with `sudo ss -ltnp 'sport = :{port}'`"
     else:
         hint = f"stop it (kill {listener.pid})"
+    told = f"{listener}, the gateway of the platform in {whose}" if whose else str(listener)
     return PortTaken(
-        f"port {port} on {host or 'every address'} is taken by {listener}",
+        f"port {port} on {host or 'every address'} is taken by {told}",
         hint=f"{hint}, or choose another port (ATOLL_GATEWAY_PORT, ATOLL_GATEWAY_MESH_PORT, ATOLL_GATEWAY_MESH_PORTS)",
         port=port,
         pid=listener.pid,

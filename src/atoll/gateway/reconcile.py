@@ -49,6 +49,8 @@ REFUSED_PAUSE = 30.0
 """Seconds until a reload that was refused is tried again without anything new; a taken port may be free then."""
 VERIFY_LIMIT = 50
 """Backends whose states are read back right after an apply; more are left to the full look that follows."""
+TOLD_AGAIN = 60.0
+"""Seconds after which an alarm that goes on is told again."""
 THREAD_BYTES = 200_000
 """Answers longer than this are parsed beside the loop."""
 
@@ -85,6 +87,8 @@ class Reconciler:
         """Facts that the wanted config leaves out."""
         self.errors = 0
         self.last_error = ""
+        self.last_hint = ""
+        """What to do about it."""
         self.on_applied: Callable[[], None] = lambda: None
         """Called when `running` has changed and HAProxy has confirmed it."""
         self._settings = settings
@@ -108,6 +112,9 @@ class Reconciler:
         self._forced: tuple[str, ...] = ()
         self._reloaded: Instant | None = None
         self._refused: GatewayConfig | None = None
+        self._told: tuple[str, str] = ("", "")
+        """What was last told as an alarm: event and cause."""
+        self._told_at = Instant(0.0)
         self._impossible = False
         """The newest facts cannot be run at all."""
         self._refused_until = Instant(0.0)
@@ -366,10 +373,22 @@ class Reconciler:
         )
 
     def alarm(self, event: str, error: Exception) -> None:
-        """Count and keep a failure that somebody should look at."""
+        """Count and keep a failure that somebody should look at; the same one again is told once a minute."""
         self.errors += 1
         self.last_error = str(error)
-        self._log.error(event, cause=error)
+        self.last_hint = (isinstance(error, AtollError) and error.hint) or ""
+        told, now = (event, self.last_error), self._clock.now()
+        if told == self._told and now - self._told_at < TOLD_AGAIN:
+            return
+        self._told, self._told_at = told, now
+        hint = {"hint": self.last_hint} if self.last_hint else {}
+        self._log.error(event, cause=error, **hint)
+
+    def calm(self, event: str) -> None:
+        """What `alarm` said last is over, if it was this."""
+        if self._told[0] == event:
+            self._told = ("", "")
+            self.last_error = self.last_hint = ""
 
     @staticmethod
     async def _parsed(parse: Callable[[str], T], text: str) -> T:

@@ -103,6 +103,8 @@ class GatewayReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     old_workers: int = 0
     errors: int = 0
     last_error: str = ""
+    last_hint: str = ""
+    """What to do about it, when it is known."""
     restarts: int = 0
     """Times that HAProxy ended unasked."""
     reload_kinds: dict[str, int] = {}

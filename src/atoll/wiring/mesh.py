@@ -1,7 +1,7 @@
 """Which block of loopback ports this node's mesh uses: the usual one, or the next that is free, the same ever after.
 
 Children are told their peers' ports in their environment, so the block should not move: once chosen, it is written to
-`<state>/mesh.json` and kept for as long as nobody else listens there.
+`<state>/mesh.json` and kept for as long as nobody else listens there or claims it (`claims`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import psutil
@@ -18,6 +19,7 @@ from atoll.kit.clock import Clock
 from atoll.kit.files import LockFile, private_folder, replace_file
 from atoll.kit.listeners import Listener
 from atoll.settings import Gateway, Settings, runtime_folder
+from atoll.wiring.claims import Claims
 
 BLOCKS = 40
 """Blocks that are looked at: with the usual sizes up to port 25,000, below the kernel's ephemeral range."""
@@ -39,7 +41,7 @@ class Block(msgspec.Struct, frozen=True):
 
 
 def choose(knobs: Gateway, kept: Block | None, taken: Collection[int], *, fixed: bool) -> Block:
-    """The block to use. `taken`: ports that somebody else listens on. Pure.
+    """The block to use. `taken`: ports that somebody else listens on or claims. Pure.
 
     Raises:
         PortTaken: no block is free.
@@ -58,28 +60,59 @@ def choose(knobs: Gateway, kept: Block | None, taken: Collection[int], *, fixed:
 
 
 def settled(settings: Settings, present: Iterable[Listener], environ: Mapping[str, str]) -> Settings:
-    """Settings with this platform's own mesh block; the choice is written down. Blocking.
+    """Settings with this platform's own mesh block; the choice is written down and claimed for this process. Blocking.
 
     `present`: who listens on this machine. A HAProxy that an earlier node of this platform left running is ours.
     """
-    file = settings.state / "mesh.json"
-    try:
-        kept = msgspec.json.decode(file.read_bytes(), type=Block)
-    except (OSError, msgspec.DecodeError):
-        kept = None
+    kept, claims = _kept(settings), _claims()
     taken = {one.port for one in present if not _ours(one.pid, settings)}
-    block = choose(settings.gateway, kept, taken, fixed=any(name in environ for name in VARIABLES))
+    taken.update(port for claim in claims.others(settings) for port in claim.ports)
+    block = choose(settings.gateway, kept, taken, fixed=_asked(environ))
     if block != kept:
         private_folder(settings.state)
-        replace_file(file, msgspec.json.encode(block))
-    return replace(settings, gateway=replace(settings.gateway, **msgspec.structs.asdict(block)))
+        replace_file(_file(settings), msgspec.json.encode(block))
+    claims.make(settings, block.ports())
+    return _with(settings, block)
+
+
+def known(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """Settings with the block that was chosen last, for who only looks. Blocking."""
+    return _with(settings, choose(settings.gateway, _kept(settings), (), fixed=_asked(environ)))
+
+
+def left(settings: Settings) -> None:
+    """This node ends: the block is anybody's, unless its HAProxy goes on. Blocking."""
+    _claims().drop(settings)
 
 
 def moved(taken: PortTaken, settings: Settings, environ: Mapping[str, str]) -> bool:
     """Whether another block gets around this: the port is the mesh's, and nobody asked for just this block."""
     knobs = settings.gateway
     block = Block(knobs.mesh_port, knobs.mesh_ports, knobs.mesh_count)
-    return taken.fields.get("port") in block.ports() and not any(name in environ for name in VARIABLES)
+    return taken.fields.get("port") in block.ports() and not _asked(environ)
+
+
+def _asked(environ: Mapping[str, str]) -> bool:
+    return any(name in environ for name in VARIABLES)
+
+
+def _file(settings: Settings) -> Path:
+    return settings.state / "mesh.json"
+
+
+def _kept(settings: Settings) -> Block | None:
+    try:
+        return msgspec.json.decode(_file(settings).read_bytes(), type=Block)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _with(settings: Settings, block: Block) -> Settings:
+    return replace(settings, gateway=replace(settings.gateway, **msgspec.structs.asdict(block)))
+
+
+def _claims() -> Claims:
+    return Claims(runtime_folder() / "mesh")
 
 
 def _ours(pid: int | None, settings: Settings) -> bool:

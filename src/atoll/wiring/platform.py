@@ -28,7 +28,7 @@ from atoll.settings import Settings
 from atoll.supervisor.supervisor import Supervisor
 from atoll.wiring import telemetry_ports
 from atoll.wiring.console import Console, Stop
-from atoll.wiring.mesh import choosing, moved, settled
+from atoll.wiring.mesh import choosing, left, moved, settled
 from atoll.wiring.node import Node
 from atoll.wiring.telemetry_part import possible
 
@@ -61,6 +61,8 @@ async def run_platform(
                 log.warning("another block of mesh ports is chosen", cause=taken.detail)
             else:
                 return
+            finally:
+                await asyncio.to_thread(left, node.settings)
 
 
 async def _run(

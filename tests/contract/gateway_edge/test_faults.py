@@ -238,6 +238,28 @@ async def test_a_port_of_somebody_else_is_refused_before_the_start_with_pid_and_
     assert not cold.driver.files.master.exists()
 
 
+async def test_ports_taken_while_haproxy_is_away_are_told_once_with_the_thief_and_what_to_do(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await _routed(world)
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        thief.bind(("127.0.0.1", world.settings.gateway.mesh_port))
+        thief.listen()
+        os.kill(await world.worker(), signal.SIGKILL)
+        await world.until(lambda: world.driver.report().errors >= 4)  # it goes on trying
+        report = world.driver.report()
+        assert report.pid is None
+        assert f"port {world.settings.gateway.mesh_port} on 127.0.0.1 is taken by" in report.last_error
+        assert report.last_hint.startswith(f"stop it (kill {os.getpid()}), or choose another port")
+        assert report.restarts == 1
+    assert await _serves_again(world) < 10
+    await world.until(lambda: not world.driver.report().last_error)
+    told = [record.getMessage() for record in caplog.records]
+    assert len([line for line in told if line.startswith("HAProxy cannot be started")]) == 1
+    assert len([line for line in told if line.startswith("HAProxy ended")]) == 1
+
+
 async def test_a_stopped_haproxy_is_unknown_then_replaced(world: World) -> None:
     await _routed(world)
     master, worker = world.master(), await world.worker()

@@ -58,6 +58,7 @@ def test_each_number_of_the_control_plane_that_is_not_well_is_one_finding_with_a
         ({"children": (child(Phase.RUNNING, lines_dropped=12),)}, "12 lines of output"),
         ({"gateway": GatewayReport(revision=60, last_good_age=40.0)}, "wanted for 40 s (10 revisions behind)"),
         ({"gateway": GatewayReport(revision=70, last_error="no")}, "n1: no"),
+        ({"gateway": GatewayReport(revision=70, address=":80", last_error="taken")}, "HAProxy does not run: taken"),
         ({"gateway": GatewayReport(revision=70, refused=2)}, "2 facts cannot be run"),
         ({"gateway": GatewayReport(revision=70, restarts=4)}, "HAProxy ended unasked 4 times"),
     ],
@@ -66,6 +67,12 @@ def test_each_number_of_a_node_that_is_not_well_is_one_finding_with_a_fix(report
     (found,) = node_findings(WELL, [NodeView(report=msgspec.structs.replace(NODE, **report), age=0.5)])
     assert said in found.detail
     assert found.fix
+
+
+def test_what_haproxy_needs_to_run_again_is_the_fix() -> None:
+    gateway = GatewayReport(revision=70, address=":80", last_error="port 80 is taken", last_hint="stop it (kill 7)")
+    (found,) = node_findings(WELL, [NodeView(report=msgspec.structs.replace(NODE, gateway=gateway), age=0.5)])
+    assert (found.verdict, found.fix) == (Verdict.BROKEN, "stop it (kill 7)")
 
 
 def test_a_platform_that_is_well_has_no_findings() -> None:

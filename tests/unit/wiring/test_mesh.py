@@ -9,6 +9,12 @@ from atoll.kit.listeners import Listener
 from atoll.settings import Gateway, Settings
 from atoll.wiring.mesh import Block, choose, moved, settled
 
+
+@pytest.fixture(autouse=True)
+def _runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+
+
 KNOBS = Gateway(mesh_port=15001, mesh_ports=15100, mesh_count=256)
 USUAL = Block(15001, 15100, 256)
 
