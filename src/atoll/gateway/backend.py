@@ -72,7 +72,7 @@ REQUEST_RULES = rf"""{breaker.CONDITIONS}  acl safe method GET HEAD OPTIONS TRAC
 {budget.REQUEST_RULES}{breaker.REQUEST_RULES}"""
 
 ANSWER_RULES = f"""\
-{budget.TRIES}{breaker.FAILED}\
+{budget.TRIES}\
   http-after-response allow if once {breaker.UNASKED}
   acl later date({breaker.ATTENTION}),sub(proc.attentive) -m int le 0
   http-after-response set-var(proc.attentive) date({breaker.ATTENTION}) if !later !once or !later {breaker.WAKE}

@@ -112,9 +112,6 @@ REQUEST_RULES = f"""\
 """
 """Before a request is sent, when something is wrong somewhere."""
 
-FAILED = """\
-  acl failed status ge 500
-"""
 UNASKED = "!failed !guarded"
 """Of an answer: nothing for the breaker to count."""
 WAKE = "failed !turned_away"

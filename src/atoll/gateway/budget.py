@@ -4,8 +4,10 @@ When an instance dies, retries hide it. When all fail, retries make it worse: ev
 each hop three times that. So at most a tenth of a service's requests of the last ten seconds is sent again (features:
 Linkerd's budget is a fifth; F7 asks for a tenth), and always a few, for services with few requests.
 
-HAProxy 2.8 has no number for a request's retries but `%rc` of the log, which a response rule may read. While nothing
-failed and nobody retried anything for a while, no rule but `TRIES` is asked (see `breaker.CALM`). Attempts whose connection failed
+HAProxy 2.8 has no number for a request's retries but `%rc` of the log, which a response rule may read, for as much as a
+dozen other looks. So while nothing failed and nobody retried anything for a while (see `breaker.CALM`), only every answer of
+500 or above is asked, and one in SAMPLE of the others, by lot: a retry that helped is noticed after SAMPLE of its kind,
+fewer than are always allowed. From the first one noticed on, every request is counted. Attempts whose connection failed
 are not counted against the service: they never reached it.
 """
 
@@ -20,6 +22,8 @@ SHARE = 10
 """One in so many requests."""
 FLOOR = 20
 """Retries in the window that are always allowed."""
+SAMPLE = 16
+"""One in so many answers is asked how often its request was sent, while nothing is wrong."""
 KEYS = 10_000
 """Services at most; each has an entry only while something is retried: the first number counts retries, the second
 requests."""
@@ -27,6 +31,7 @@ requests."""
 _TIMES = "var(txn.tries),ltrim(+),add(0)"
 
 REQUEST_RULES = f"""\
+  http-request set-var(txn.counted) bool(true)
   acl retried date(),sub(proc.retried) -m int lt {WINDOW}
   http-request track-sc2 be_name table {TABLE} if retried
   http-request sc-inc-gpc(1,2) if retried
@@ -35,10 +40,14 @@ REQUEST_RULES = f"""\
 """
 """Before a request is sent; a service whose budget is spent gets it once."""
 
-TRIES = """\
+TRIES = f"""\
+  acl failed status ge 500
+  acl counted var(txn.counted) -m found
+  http-after-response allow if !failed !counted {{ rand({SAMPLE}) gt 0 }}
   http-after-response set-var-fmt(txn.tries) %rc
   acl once var(txn.tries) -m str 0
 """
+"""How often it was sent, of an answer that may matter; the others go on at once."""
 
 ANSWER_RULES = f"""\
   http-after-response set-var(proc.retried) date() if !once
