@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "red": Entry("red", "Show rate, errors and durations of services, routes, instances or edges."),
         "query": Entry("query", "Evaluate PromQL and print a table or spark-lines."),
         "routes": Entry("routes", "List the gateway's routes, or explain which one takes a request."),
+        "explain": Entry("explain", "Say what counts for a request or a call, who said it, and what would happen now."),
         "breakers": Entry("breakers", "Show the circuit breakers; force one open or closed, or reset it."),
         "call": Entry("call", "Call a service by name, through the mesh."),
         "env": Entry("env", "Show the environment that a service gets, and why."),

@@ -21,7 +21,7 @@ from atoll.gateway.match import (
     percents,
     rewritten,
 )
-from atoll.gateway.upstream import upstream_of
+from atoll.gateway.upstream import Upstream, upstream_of
 from atoll.kit.text import scrub
 from atoll.model.names import InstanceId, RouteName, ServiceName
 from atoll.model.route import Match, Route
@@ -210,15 +210,20 @@ def _parts(snapshot: Snapshot, route: Route) -> list[Part]:
     parts = []
     for share, percent in zip(route.shares, percents(route.shares), strict=True):
         upstream = upstream_of(route, share)
-        candidates = tuple(
-            Candidate(
-                instance=each.id,
-                endpoint=f"[{each.host}]:{each.port}" if ":" in each.host else f"{each.host}:{each.port}",
-                weight=each.weight if each.state in ROUTABLE else 0,
-                state=each.state,
-            )
-            for each in snapshot.of(share.service)
-            if upstream.has(each)
-        )
-        parts.append(Part(upstream=str(upstream), service=share.service, percent=percent, candidates=candidates))
+        found = candidates(snapshot, upstream)
+        parts.append(Part(upstream=str(upstream), service=share.service, percent=percent, candidates=found))
     return parts
+
+
+def candidates(snapshot: Snapshot, upstream: Upstream) -> tuple[Candidate, ...]:
+    """The instances of an upstream."""
+    return tuple(
+        Candidate(
+            instance=each.id,
+            endpoint=f"[{each.host}]:{each.port}" if ":" in each.host else f"{each.host}:{each.port}",
+            weight=each.weight if each.state in ROUTABLE else 0,
+            state=each.state,
+        )
+        for each in snapshot.of(upstream.service)
+        if upstream.has(each)
+    )

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+
+from atoll.model.breaker import Breaker, BreakerState, BreakerWord
+from atoll.model.names import InstanceId, NodeName, PathText, RouteName, ServiceName
+from atoll.model.policy import Call, Policy
+from atoll.model.report import BreakerReport, NodeReport, ServerReport
+from atoll.model.route import Match, Route, Share
+from atoll.model.service import Instance, Service
+from atoll.testing import FakeClock
+from tests.unit.cli.fake_api import Cli, FakeApi
+
+ORDERS, WEB = ServiceName("orders"), ServiceName("web")
+
+
+@pytest.fixture
+def shop(cli: Cli, api: FakeApi) -> FakeApi:
+    """Orders with two instances, one down; web calls it; a route leads to it."""
+    cli.clock = FakeClock()
+    api.put(
+        Service(name=ORDERS, policy=Policy(timeout=2.0, circuit_breaker=Breaker(enabled=True))),
+        Service(name=WEB, mesh_index=1, calls={ORDERS: Call(policy=Policy(timeout=0.5), mesh_index=2)}),
+        Route(
+            name=RouteName("shop"),
+            match=Match(path=PathText("/api/orders")),
+            shares=(Share(service=ORDERS),),
+            policy=Policy(circuit_breaker=Breaker(enabled=False)),
+            defaults=Policy(timeout=9.0),
+        ),
+        Instance(service=ORDERS, id=InstanceId("orders-1"), host="127.0.0.1", port=9001),
+        Instance(service=ORDERS, id=InstanceId("orders-2"), host="127.0.0.1", port=9002),
+    )
+    down = ServerReport(service=ORDERS, instance=InstanceId("orders-2"), up=False, cause="L4CON: refused")
+    api.report(NodeReport(node=NodeName("local"), servers=(down,)))
+    return api
+
+
+def said(cli: Cli, *words: str) -> dict[str, tuple[str, str]]:
+    (part,) = cli("explain", *words, "--json").json["parts"]
+    return {value["field"]: (value["text"], value["origin"]) for value in part["policy"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "timeout", "breaker"),
+    [
+        (("GET", "/api/orders/7"), ("2s", "services.orders"), ("off", "gateway.routes.shop")),
+        (
+            ("orders",),
+            ("2s", "services.orders"),
+            ("50% of at least 20 in 10s, then open 15s, 3 probes", "services.orders"),
+        ),
+        (("web", "->", "orders"), ("500ms", "services.web.calls.orders"), (..., "services.orders")),
+        (("web", "→", "orders"), ("500ms", "services.web.calls.orders"), (..., "services.orders")),
+        (("orders", "web"), ("30s", "built in"), ("off", "built in")),
+    ],
+)
+def test_each_value_is_told_with_who_said_it(
+    cli: Cli, shop: FakeApi, words: tuple[str, ...], timeout: tuple[str, str], breaker: tuple[object, str]
+) -> None:
+    found = said(cli, *words)
+    assert found["timeout"] == timeout
+    assert found["circuit_breaker"][1] == breaker[1]
+    assert breaker[0] in (..., found["circuit_breaker"][0])
+
+
+def test_the_instances_that_would_get_it_are_named_and_the_others_with_their_cause(cli: Cli, shop: FakeApi) -> None:
+    told = cli("explain", "GET", "/api/orders/7").out
+    assert "goes to orders-1" in told
+    assert "L4CON: refused" in told
+    (part,) = cli("explain", "GET", "/api/orders/7", "--json").json["parts"]
+    assert [(one["instance"], one["takes"]) for one in part["instances"]] == [("orders-1", True), ("orders-2", False)]
+
+
+@pytest.mark.parametrize(
+    ("report", "word", "now"),
+    [
+        (BreakerState.OPEN, None, "503 breaker-open: tried again in 12s"),
+        (BreakerState.HALF_OPEN, None, "as a probe"),
+        (BreakerState.CLOSED, None, "goes to orders-1"),
+        (BreakerState.OPEN, BreakerState.CLOSED, "goes to orders-1"),
+        (BreakerState.CLOSED, BreakerState.OPEN, "503 breaker-open: forced for another 1m (why\\x1b)"),
+    ],
+)
+def test_what_would_happen_now_follows_the_breaker(
+    cli: Cli, shop: FakeApi, report: BreakerState, word: BreakerState | None, now: str
+) -> None:
+    assert cli.clock is not None
+    wall = cli.clock.wall()
+    forced = BreakerWord(state=word, until=wall + 90, reason="why\x1b") if word else BreakerWord()
+    shop.put(Service(name=ORDERS, policy=Policy(circuit_breaker=Breaker(enabled=True)), breaker_word=forced))
+    told = BreakerReport(service=ORDERS, state=report, until=wall + 12)
+    shop.report(NodeReport(node=NodeName("other"), breakers=(told,)))
+    assert now in cli("explain", "orders").out
+
+
+def test_an_option_that_does_not_exist_is_no_service(cli: Cli, shop: FakeApi) -> None:
+    found = cli("explain", "web", "--jsno")
+    assert (found.code, "--jsno" in found.err) == (2, True)
+
+
+def test_no_route_is_told_and_exits_1(cli: Cli, shop: FakeApi) -> None:
+    found = cli("explain", "GET", "/nowhere")
+    assert found.code == 1
+    assert "404, no route takes it" in found.out
+
+
+def test_a_service_that_is_not_there_is_refused_with_the_ones_that_are(cli: Cli, shop: FakeApi) -> None:
+    found = cli("explain", "web", "ordres")
+    assert found.code == 1
+    assert "did you mean `orders`" in found.err
