@@ -33,6 +33,7 @@ READS = {
     "red": ("red",),
     "query": ("query", "up"),
     "env": ("env", "orders"),
+    "explain": ("explain", "orders"),
     "breakers": ("breakers",),
     "routes": ("routes",),
     "routes test": ("routes", "test", "GET", "/api"),
