@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from atoll.cli.api import Api
+from atoll.cli.numbers import clock_time
 from atoll.errors import NotFound
 from atoll.kit.text import closest
 from atoll.model import keys, names
@@ -54,6 +55,16 @@ def children(seen: Iterable[NodeView]) -> dict[tuple[ServiceName, InstanceId], C
 def servers(seen: Iterable[NodeView]) -> dict[tuple[ServiceName, InstanceId], ServerReport]:
     """What the gateways' own checks say, by service and instance."""
     return {(server.service, server.instance): server for node in seen for server in node.report.servers}
+
+
+def held_out(server: ServerReport | None, wall: float) -> str:
+    """Why an instance gets less of the requests than its weight says; empty when it does not."""
+    if server is None or server.share >= 100:
+        return ""
+    if server.ejected_until <= wall:
+        return f"back from ejection {server.ejections}, with {server.share} % of its weight"
+    left = f"ejected until {clock_time(server.ejected_until)} (in {server.ejected_until - wall:.0f} s)"
+    return left if server.ejections == 1 else f"{left}, time {server.ejections} in a row"
 
 
 def service_names(api: Api) -> list[str]:

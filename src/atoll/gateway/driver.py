@@ -42,6 +42,8 @@ from atoll.settings import Settings
 NOT_STARTED = "HAProxy cannot be started"
 STATS_EVERY = 1.0
 """Seconds between two looks at the servers' health and sessions."""
+UNSETTLED_EVERY = 0.2
+"""The same, while instances are held out."""
 LONGEST_PAUSE = 0.05
 """Seconds changes are gathered at most, when a round took long."""
 STOP_GRACE = 2.0
@@ -93,6 +95,8 @@ class Driver:
         self._reconciler = reconciler
         traffic = self._traffic = Traffic(master, lambda: reconciler.running, self._clock)
         traffic.on_breaker = self._told
+        traffic.on_ejections = reconciler.eject
+        traffic.on_outlier = self._outlier
         reconciler.on_applied = traffic.applied
         if self._first is not None:
             reconciler.offer(self._first)
@@ -155,6 +159,9 @@ class Driver:
             reload_kinds=dict(reconciler.reload_kinds),
             healed=reconciler.healed,
             refused=len(reconciler.refused),
+            panics=tuple(name for name, pool in sorted(self._traffic.pools.items()) if pool.panic is not None)
+            if self._traffic
+            else (),
             last_good_age=self._clock.now() - reconciler.agreed,
         )
 
@@ -321,6 +328,10 @@ class Driver:
             opened=after.opened,
         )
 
+    def _outlier(self, service: ServiceName, instance: InstanceId | None, what: str) -> None:
+        """An instance was ejected, or none is any more, for the node's log."""
+        self._log.warning("outliers", service=service, instance=instance or "", what=what)
+
     async def _watch(self, master: Master, traffic: Traffic) -> None:
         while True:
             began = self._clock.now()
@@ -329,7 +340,8 @@ class Driver:
                     await traffic.refresh()
                 except Unanswered as error:
                     self._log.debug("no statistics", cause=error)
-            await self._clock.sleep(max(STATS_EVERY, (self._clock.now() - began) / LOOKING_SHARE))
+            pause = UNSETTLED_EVERY if traffic.unsettled else STATS_EVERY
+            await self._clock.sleep(max(pause, (self._clock.now() - began) / LOOKING_SHARE))
 
     # ------------------------------------------------------------------------------------------------ files
 

@@ -28,6 +28,7 @@ from atoll.gateway.config import (
     Server,
     Traits,
 )
+from atoll.gateway.ejection import NO_OUTLIERS, NONE, Ejections, Outliers
 from atoll.gateway.goals import Goals
 from atoll.gateway.maps import HeaderNames, compile_routes, header_sets, set_name
 from atoll.gateway.members import check_entry, check_of, servers_of, traits_of
@@ -66,6 +67,7 @@ class Members(msgspec.Struct, frozen=True):
 
     service: Service
     instances: tuple[Instance, ...]
+    outliers: Outliers
     backend: Backend
     refused: tuple[str, ...]
 
@@ -127,9 +129,16 @@ class Memo:
     frame: Frame | None = None
 
 
-def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway, memo: Memo | None = None) -> Intent:
+def intend(
+    snapshot: Snapshot,
+    previous: GatewayConfig | None,
+    settings: Gateway,
+    memo: Memo | None = None,
+    ejected: Ejections = NONE,
+) -> Intent:
     """The config for `snapshot`; `previous` is the one HAProxy runs (None: it does not run yet).
 
+    Instances that are `ejected` get less of the requests, or none.
     The generation is the previous one's when nothing but the revision differs, else one more.
 
     Raises:
@@ -140,7 +149,7 @@ def intend(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     if frame is None or not frame.fits(snapshot, previous):
         frame = _frame(snapshot, previous, settings, memo)
     objections: list[str] = []
-    backends = tuple(_backends(snapshot, frame, memo, objections))
+    backends = tuple(_backends(snapshot, frame, memo, ejected, objections))
     _refuse_over("servers", sum(len(backend.servers) for backend in backends), SERVER_LIMIT)
     config = msgspec.structs.replace(frame.config, revision=snapshot.revision, backends=backends)
     config = _numbered(topped_up(config, settings) if previous is None else config, previous)
@@ -305,19 +314,24 @@ def _lost_shares(
                 yield f"route {route.name}: service {share.service} speaks tcp, not HTTP; it answers 503"
 
 
-def _backends(snapshot: Snapshot, frame: Frame, memo: Memo, refused: list[str]) -> Iterator[Backend]:
+def _backends(
+    snapshot: Snapshot, frame: Frame, memo: Memo, ejected: Ejections, refused: list[str]
+) -> Iterator[Backend]:
     by_service: dict[ServiceName, list[Instance]] = {}
+    outliers = ejected.by_service()
     for (name, _), instance in snapshot.instances.items():
         by_service.setdefault(name, []).append(instance)
     known, memo.members = memo.members, {}
     for upstream, label, section in frame.sections:
         service = frame.services[upstream.service]
         mine = tuple(filter(upstream.has, by_service.get(upstream.service, ())))
+        judged = outliers.get(upstream.service, NO_OUTLIERS)
         members = known.get(label)
-        if members is None or members.service is not service or not _same(members.instances, mine):
-            servers, objections = servers_of(label, service, mine)
+        same = members is not None and members.service is service and members.outliers == judged
+        if members is None or not same or not _same(members.instances, mine):
+            servers, objections = servers_of(label, service, mine, judged)
             backend = _backend(section, upstream, label, frame.traits, servers)
-            members = Members(service, mine, backend, objections)
+            members = Members(service, mine, judged, backend, objections)
         elif members.backend.name != section:
             backend = _backend(section, upstream, label, frame.traits, members.backend.servers)
             members = msgspec.structs.replace(members, backend=backend)

@@ -10,6 +10,7 @@ import msgspec
 
 from atoll.errors import AddressForbidden, AtollError, InvalidName, InvalidValue
 from atoll.gateway.config import Kind, Server, Traits
+from atoll.gateway.ejection import NO_OUTLIERS, Outliers
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.address import endpoint
@@ -81,14 +82,15 @@ def health_request(service: str) -> bytes:
 
 
 def servers_of(
-    upstream: str, service: Service, instances: Sequence[Instance]
+    upstream: str, service: Service, instances: Sequence[Instance], outliers: Outliers = NO_OUTLIERS
 ) -> tuple[tuple[Server, ...], tuple[str, ...]]:
     """The servers of an upstream, by instance id, and what was wrong with those left out.
 
     Ejection after failed requests needs a check to come back by and another server to go on with: it is off for the
-    only server that takes requests.
+    only server that takes requests, and in a panic. An outlier gets its share of its weight.
     """
     check = check_of(service)
+    panic, shares = outliers[0], dict(outliers[1])
     sound: list[Instance] = []
     refused: list[str] = []
     for instance in sorted(instances, key=lambda each: each.id):
@@ -109,16 +111,20 @@ def servers_of(
                     instance=instance.id,
                     host=endpoint(instance.host, instance.port).host,
                     port=instance.port,
-                    weight=instance.weight,
+                    weight=_share(instance.weight, shares.get(instance.id, 100)),
                     h2=service.protocol is not Protocol.TCP and instance.protocol in {Protocol.H2C, Protocol.GRPC},
                     check=check,
                     slow_start=max(0.0, float(service.slow_start)),
-                    eject=check is not None and company > 1,
+                    eject=check is not None and company > 1 and not panic,
                     drained=not takes,
                 )
             )
         )
     return tuple(servers), tuple(refused)
+
+
+def _share(weight: int, percent: int) -> int:
+    return max(1, weight * percent // 100) if weight and percent else 0
 
 
 def _named(server: Server) -> Server:

@@ -27,6 +27,9 @@ _STATE_COLUMNS = [
     "srv_uweight",
 ]
 _STATE_WIDTH = 25
+_PASSED = frozenset({"L4OK", "L6OK", "L7OK", "L7OKC"})
+_UNCHECKED = frozenset({"", "INI", "UNK", "HANA"})
+"""No check yet, or none since failed requests took it out."""
 _CHECK_CONFIGURED, _CHECK_ENABLED = 2, 4
 
 
@@ -57,6 +60,15 @@ class ServerStat(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since it last changed between up and down."""
     sessions: int
     requests: int
+    failures: int = 0
+    """Answers of 500 and above, broken ones, and connections that failed."""
+    ejections: int = 0
+    """Times that a row of failed requests counted against it."""
+    downs: int = 0
+    passes: bool = False
+    """Its last check passed; False also when it is out because of failed requests and not checked since."""
+    fails: bool = False
+    """It is out, and its last check failed."""
 
 
 class Workers(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,28 +146,37 @@ def parse_stat(text: str) -> Iterator[ServerStat]:
         header[name] for name in ("pxname", "svname", "status", "scur", "stot", "lastchg", "check_status", "type")
     ]
     code, reason, detail = header["check_code"], header["check_desc"], header["last_chk"]
+    failed = [header[name] for name in ("hrsp_5xx", "econ", "eresp")]
+    ejections, downs = header["hanafail"], header["chkdown"]
     for row in reader:
         if not row:
             continue
         try:
             backend, server, status, sessions, requests, since, check, kind = (row[column] for column in columns)
             if kind == "2":
-                said = (check.lstrip("* "), row[code], row[detail] or row[reason])
+                check = check.lstrip("* ")
+                said = (check, row[code], row[detail] or row[reason])
+                up = status.startswith(("UP", "no check", "DRAIN", "NOLB"))
                 yield ServerStat(
                     backend=backend,
                     server=server,
-                    up=status.startswith(("UP", "no check", "DRAIN", "NOLB")),
+                    up=up,
                     cause=_cause(status, *said),
                     since=int(since or 0),
                     sessions=int(sessions or 0),
                     requests=int(requests or 0),
+                    failures=sum(int(row[column] or 0) for column in failed),
+                    ejections=int(row[ejections] or 0),
+                    downs=int(row[downs] or 0),
+                    passes=check in _PASSED,
+                    fails=not up and check not in _PASSED and check not in _UNCHECKED,
                 )
         except (ValueError, IndexError):
             raise Unanswered(f"no statistics line: {scrub(','.join(row), limit=200)!r}") from None
 
 
 def _cause(status: str, check: str, code: str, detail: str) -> str:
-    if status == "MAINT" or not check or check in {"L4OK", "L6OK", "L7OK", "INI"}:
+    if status == "MAINT" or not check or check in _PASSED or check == "INI":
         return "" if status != "MAINT" else "leaving the gateway"
     name = f"{check}/{code}" if code and code != "0" else check
     return scrub(f"{name}: {detail}" if detail else name, limit=200)

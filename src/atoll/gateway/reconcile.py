@@ -19,6 +19,7 @@ from typing import TypeVar
 from atoll.errors import AtollError, GatewayRefused, PortTaken
 from atoll.gateway.apply import Applier, StalePlan
 from atoll.gateway.config import GatewayConfig, map_path
+from atoll.gateway.ejection import NONE, Ejections
 from atoll.gateway.intent import Memo, intend, topped_up
 from atoll.gateway.interim import interim, unreachable
 from atoll.gateway.master import Master
@@ -98,6 +99,9 @@ class Reconciler:
         self._log = log
         self._memo = Memo()
         self._snapshot: Snapshot | None = None
+        self._facts: Snapshot | None = None
+        """What was looked at last."""
+        self._ejected = NONE
         self._offered = asyncio.Event()
         self._unsure = True
         self._halted: frozenset[tuple[str, str]] = frozenset()
@@ -124,6 +128,13 @@ class Reconciler:
         self._snapshot = snapshot
         self._offered.set()
 
+    def eject(self, ejected: Ejections) -> None:
+        """These instances shall get less of the requests, or none; it replaces what was said before."""
+        if ejected != self._ejected:
+            self._ejected = ejected
+            if self._snapshot is None and self._facts is not None:
+                self.offer(self._facts)
+
     def adopt(self, config: GatewayConfig) -> None:
         """A HAProxy process runs that was started from `config`, or left running by an earlier node."""
         self.running = config
@@ -145,8 +156,9 @@ class Reconciler:
         """The config for the offered snapshot, when there is one; a refused one leaves what was wanted before."""
         snapshot, self._snapshot = self._snapshot, None
         if snapshot is not None:
+            self._facts = snapshot
             try:
-                intent = intend(snapshot, self.running, self._settings, self._memo)
+                intent = intend(snapshot, self.running, self._settings, self._memo, self._ejected)
             except AtollError as error:
                 self._impossible = True
                 self.alarm("the facts cannot be run; the last good configuration stays", error)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from atoll.gateway.breaker import TABLE, breaker_reports
 from atoll.gateway.config import BREAKERS, GatewayConfig
+from atoll.gateway.ejection import NONE, Ejections, Look, Pool, ejections, judged, news, unsettled
 from atoll.gateway.master import Master
 from atoll.gateway.readback import BreakerRow, ServerStat, parse_breakers, parse_stat
 from atoll.gateway.runtime import Unanswered
@@ -32,12 +35,19 @@ class Traffic:
         self.breakers: tuple[BreakerReport, ...] = ()
         self.on_breaker: Callable[[BreakerReport, BreakerReport | None], None] = lambda _after, _before: None
         """Called when a breaker is in another state than at the last `refresh`, or was in between: after, before."""
+        self.pools: dict[ServiceName, Pool] = {}
+        """What is remembered of instances whose requests failed."""
+        self.on_ejections: Callable[[Ejections], None] = lambda _: None
+        """Called with every look: who is to get less of the requests."""
+        self.on_outlier: Callable[[ServiceName, InstanceId | None, str], None] = lambda _service, _instance, _what: None
+        """Called when an instance is held out, or panic begins or ends."""
         self.old_workers: tuple[int, ...] = ()
         self.workers: tuple[int, ...] = ()
         """All of them, the current one included."""
         self._master = master
         self._config = config
         self._clock = clock
+        self._ejected = NONE
         self._waiters: dict[Answerer, asyncio.Future[None]] = {}
 
     def applied(self) -> None:
@@ -88,18 +98,49 @@ class Traffic:
         self.old_workers = workers.old
         self.workers = workers.old if workers.current is None else (workers.current, *workers.old)
         owners = {
-            (backend.name, server.name): ((backend.service, server.instance), server.port)
+            (backend.name, server.name): (backend.service, server)
             for backend in self._config().backends
             for server in backend.servers
         }
         wall = self._clock.wall()
         found: dict[Answerer, ServerReport] = {}
+        looks: dict[Answerer, Look] = {}
         for stat in stats:
             known = owners.get((stat.backend, stat.server))
             if known is not None:
-                owner, port = known
-                found[owner] = _merged(found.get(owner), owner, port, stat, wall)
-        self.reports = tuple(found.values())
+                service, server = known
+                owner = (service, server.instance)
+                found[owner] = _merged(found.get(owner), owner, server.port, stat, wall)
+                if server.check is not None and not server.drained and (server.weight or owner in self._ejected.shares):
+                    looks[owner] = _looked(looks.get(owner), owner, stat)
+        self._eject(looks.values())
+        self.reports = tuple(self._shared(report, wall) for report in found.values())
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether what the last `refresh` saw will change shortly."""
+        return unsettled(self.pools, self._clock.now())
+
+    def _eject(self, looks: Iterable[Look]) -> None:
+        before, now = self.pools, self._clock.now()
+        self.pools = judged(before, looks, now)
+        for outlier in news(before, self.pools):
+            self.on_outlier(*outlier)
+        self._ejected = ejections(self.pools, now)
+        self.on_ejections(self._ejected)
+
+    def _shared(self, report: ServerReport, wall: float) -> ServerReport:
+        pool = self.pools.get(report.service)
+        outlier = pool.members.get(report.instance) if pool else None
+        if outlier is None or not outlier.row:
+            return report
+        share, left = (
+            self._ejected.shares.get((report.service, report.instance), 100),
+            outlier.until - self._clock.now(),
+        )
+        return msgspec.structs.replace(
+            report, share=share, ejections=outlier.row, ejected_until=wall + left if left > 0 and not share else 0.0
+        )
 
     def _judge(self, rows: Iterable[BreakerRow], wall: float) -> None:
         """Take what the table says, and tell what changed."""
@@ -147,6 +188,19 @@ def _parsed(text: str) -> list[ServerStat]:
     return list(parse_stat(text))
 
 
+def _looked(before: Look | None, owner: Answerer, stat: ServerStat) -> Look:
+    """An instance that stands in several backends is looked at as one."""
+    return Look(
+        member=owner,
+        passes=stat.passes and (before is None or before.passes),
+        fails=stat.fails or (before is not None and before.fails),
+        ejections=stat.ejections + (before.ejections if before else 0),
+        downs=stat.downs + (before.downs if before else 0),
+        requests=stat.requests + (before.requests if before else 0),
+        failures=stat.failures + (before.failures if before else 0),
+    )
+
+
 def _merged(before: ServerReport | None, owner: Answerer, port: int, stat: ServerStat, wall: float) -> ServerReport:
     """An instance stands in several backends when routes pick versions: up when every one says so, traffic summed."""
     service, instance = owner
@@ -159,6 +213,7 @@ def _merged(before: ServerReport | None, owner: Answerer, port: int, stat: Serve
         since=wall - stat.since,
         sessions=stat.sessions,
         requests=stat.requests,
+        failures=stat.failures,
     )
     if before is None:
         return report
@@ -172,4 +227,5 @@ def _merged(before: ServerReport | None, owner: Answerer, port: int, stat: Serve
         since=worse.since,
         sessions=before.sessions + report.sessions,
         requests=before.requests + report.requests,
+        failures=before.failures + report.failures,
     )

@@ -65,6 +65,14 @@ class ServerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     since: float = 0.0
     sessions: int = 0
     requests: int = 0
+    failures: int = 0
+    """Of the requests: answers of 500 and above, broken ones, and connections that failed."""
+    share: int = 100
+    """Percent of its weight that it gets: less for a while after its requests failed, 0 while it is held out."""
+    ejected_until: float = 0.0
+    """Wall seconds until which it is held out."""
+    ejections: int = 0
+    """Times in a row."""
 
 
 class BreakerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -113,6 +121,8 @@ class GatewayReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Differences between what HAProxy ran and what it should, found by reading back."""
     refused: int = 0
     """Facts that the configuration leaves out."""
+    panics: tuple[ServiceName, ...] = ()
+    """Services of which requests fail on more than half of the instances though their checks pass: none is ejected."""
     last_good_age: float = 0.0
     """Seconds since HAProxy was last seen to run exactly what is wanted; about one when all is well."""
 

@@ -283,6 +283,25 @@ TABLE: dict[Metric, Read] = {
         lambda each: each.opened
     ),
     Metric(
+        "atoll_instance_share_percent",
+        Kind.GAUGE,
+        "Share of its weight that an instance gets where it is less than all: its requests failed lately.",
+        "",
+        ("node", "service", "instance"),
+    ): lambda seen: [
+        ((report.node, each.service, each.instance), each.share)
+        for report, _ in seen.nodes
+        for each in report.servers
+        if each.share < 100
+    ],
+    Metric(
+        "atoll_ejection_panic",
+        Kind.GAUGE,
+        "1 while most instances of a service fail requests though their checks pass: none is ejected.",
+        "",
+        ("node", "service"),
+    ): lambda seen: [((report.node, name), 1) for report, _ in seen.nodes for name in report.gateway.panics],
+    Metric(
         "atoll_gateway_healed_total", Kind.COUNTER, "Differences found by reading HAProxy back.", "", ("node",)
     ): per_gateway(lambda gateway: gateway.healed),
     Metric(

@@ -54,6 +54,12 @@ async def status(control: Control, _: Request) -> Response:
         for report, age in registry.nodes.all(now)
         if report.loop.warning and age < REPORT_TTL
     ]
+    warnings += [
+        f"service {service}: requests fail on more than half of its instances though their checks pass; none is ejected"
+        for report, age in registry.nodes.all(now)
+        for service in report.gateway.panics
+        if age < REPORT_TTL
+    ]
     if snapshot.quarantined:
         warnings.append(f"{len(snapshot.quarantined)} records cannot be read and were set aside")
     return reply(

@@ -60,11 +60,12 @@ def free_block(count: int) -> int:
 
 class Upstream:
     """An HTTP/1.1 server that answers its name; `/slow/N` sends N bytes, one each 20 ms; `/health` says what it is told;
-    `…/fail` fails."""
+    `…/fail` fails, or everything while it is `failing`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.healthy = True
+        self.failing = False
         self.requests = 0
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -104,7 +105,7 @@ class Upstream:
                         await asyncio.sleep(0.02)
                 else:
                     self.requests += 1
-                    writer.write(_response(self.name, status=500 if path.endswith("/fail") else 200))
+                    writer.write(_response(self.name, status=500 if self.failing or path.endswith("/fail") else 200))
                 await writer.drain()
         self._peers.discard(writer)
         writer.close()
@@ -180,6 +181,10 @@ class World:
         shares = tuple(Share(service=ServiceName(service)) for service in services)
         match = Match(path=PathText(path), **words)
         self.snapshot.routes[RouteName(name)] = Route(name=RouteName(name), match=match, shares=shares)
+
+    def now(self) -> float:
+        """Wall seconds."""
+        return SystemClock().wall()
 
     def offer(self) -> None:
         self.snapshot.revision += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from atoll.cli.facts import children, nodes, parse_services, plain, require_services, snapshot
+from atoll.cli.facts import children, held_out, nodes, parse_services, plain, require_services, servers, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import age, size
 from atoll.cli.options import command, complete_services
@@ -35,10 +35,13 @@ def ps(invocation: Invocation, services: tuple[str, ...], *, watch: bool) -> Non
     while True:
         facts = snapshot(invocation.api, SERVICES, INSTANCES)
         require_services(facts, wanted)
-        found = rows(facts, children(nodes(invocation.api)), wanted)
+        seen, wall = nodes(invocation.api), invocation.clock.wall()
+        found = rows(facts, children(seen), wanted)
+        for row in found:
+            row.ejected = held_out(servers(seen).get((ServiceName(row.service), InstanceId(row.instance))), wall)
         if watch:
             show.screen()
-        _print(show, found, invocation.clock.wall(), endless=watch)
+        _print(show, found, wall, endless=watch)
         if facts.quarantined and not watch:
             invocation.talk.warning(f"{len(facts.quarantined)} records cannot be read", "see `atoll doctor`")
         if not watch:
@@ -55,6 +58,8 @@ class Row:
         self.instance = instance
         self.fact = fact
         self.child = child
+        self.ejected = ""
+        """Whether the gateway holds it out, in words."""
 
     @property
     def state(self) -> str:
@@ -67,7 +72,7 @@ class Row:
     def cause(self) -> str:
         """Why it is in that state."""
         told = [part.cause for part in (self.child, self.fact) if part is not None and part.cause]
-        return told[0] if told else ""
+        return self.ejected or (told[0] if told else "")
 
     @property
     def endpoint(self) -> str:

@@ -10,7 +10,16 @@ import click
 
 from atoll.cli.commands.service_edit import deregister, drain, maint, register, undrain
 from atoll.cli.commands.service_history import history
-from atoll.cli.facts import children, nodes, parse_services, plain, require_services, snapshot
+from atoll.cli.facts import (
+    children,
+    held_out,
+    nodes,
+    parse_services,
+    plain,
+    require_services,
+    servers,
+    snapshot,
+)
 from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import age
 from atoll.cli.options import AtollGroup, command, complete_services
@@ -89,13 +98,15 @@ def show(invocation: Invocation, name: str) -> None:
     require_services(facts, (wanted,))
     found = facts.services[wanted]
     routes = [route.name for route in facts.routes.values() if any(share.service == wanted for share in route.shares)]
-    run = children(nodes(invocation.api))
+    seen = nodes(invocation.api)
+    run, checked = children(seen), servers(seen)
     out = invocation.show
     if out.as_json:
         instances = [
             {
                 **{key: value for key, value in plain(instance).items() if key != "lease"},
                 "process": plain(run.get((wanted, instance.id))),
+                "gateway": plain(checked.get((wanted, instance.id))),
             }
             for instance in facts.of(wanted)
         ]
@@ -132,7 +143,7 @@ def show(invocation: Invocation, name: str) -> None:
                 str(instance.weight),
                 instance.node or "",
                 age(wall - instance.since) if instance.since else "",
-                instance.cause,
+                held_out(checked.get((wanted, instance.id)), wall) or instance.cause,
             ]
             for instance in facts.of(wanted)
         ],
