@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from atoll.model.names import InstanceId, NodeName, ServiceName
-from atoll.model.report import BreakerReport, ChildReport, GatewayReport, LoopReport, NodeReport, Phase, ProcessReport
+from atoll.model.report import (
+    BreakerReport,
+    ChildReport,
+    GatewayReport,
+    LoopReport,
+    NodeReport,
+    Phase,
+    ProcessReport,
+    ServerReport,
+)
 from atoll.server.metrics import TABLE
 from tests.system.api_stage import Plane, plane_at, settings_in
 
@@ -31,7 +40,17 @@ def busy_node() -> NodeReport:
     return NodeReport(
         node=NodeName("n1"),
         children=(child, child),
-        gateway=GatewayReport(pid=5, revision=1, reload_kinds={"listener": 3}, last_good_age=12.5, old_workers=2),
+        gateway=GatewayReport(
+            pid=5,
+            revision=1,
+            reload_kinds={"listener": 3},
+            last_good_age=12.5,
+            old_workers=2,
+            panics=(ServiceName("orders"),),
+        ),
+        servers=(
+            ServerReport(service=ServiceName("orders"), instance=InstanceId("orders-1"), up=True, share=0, ejections=2),
+        ),
         loop=LoopReport(lag=0.5, blocked=4, warning="the event loop was blocked by x"),
         processes=(ProcessReport(name="gateway", memory=1 << 20),),
         facts_age=3.0,

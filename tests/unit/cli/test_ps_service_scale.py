@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from atoll.model.names import ServiceName
+from atoll.model.names import InstanceId, NodeName, ServiceName
+from atoll.model.report import NodeReport, ServerReport
 from atoll.model.service import Run, Service
 from atoll.testing import FakeClock
 from tests.unit.cli.fake_api import Cli, FakeApi
@@ -36,6 +38,24 @@ def test_ps_names_services_without_instances_and_says_why(cli: Cli, api: FakeApi
     lines = cli("ps").out.splitlines()
     assert lines[1].split(maxsplit=2) == ["lonely", "absent", "no instance is registered"]
     assert lines[2].split(maxsplit=2) == ["resting", "stopped", "by `atoll stop`"]
+
+
+def test_ps_and_service_show_say_until_when_an_instance_is_ejected(cli: Cli, shop: FakeApi) -> None:
+    cli.clock = FakeClock()
+    out = ServerReport(
+        service=ServiceName("orders"), instance=InstanceId("orders-1"), up=True, share=0, ejections=3,
+        ejected_until=cli.clock.wall() + 4,
+    )  # fmt: skip
+    shop.report(NodeReport(node=NodeName("local"), servers=(out,)))
+    for words in (("ps", "orders"), ("service", "show", "orders")):
+        line = next(line for line in cli(*words).out.splitlines() if "orders-1" in line)
+        assert "ejected until" in line
+        assert line.endswith("(in 4 s), time 3 in a row")
+    shop.report(
+        NodeReport(node=NodeName("local"), servers=(msgspec.structs.replace(out, share=25, ejected_until=0.0),))
+    )
+    assert "back from ejection 3, with 25 % of its weight" in cli("ps", "orders").out
+    assert cli("service", "show", "orders", "--json").json["instances"][0]["gateway"]["share"] == 25
 
 
 def test_ps_of_one_service_shows_that_one(cli: Cli, shop: FakeApi) -> None:
