@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from atoll.model.trace import EventView, LinkView, SpanView, TraceLog, TraceView
 from atoll.telemetry.query.critical import critical_path, self_times
-from atoll.telemetry.query.skew import MARK, shifts
+from atoll.telemetry.query.skew import shifts, worth_a_word
 from atoll.telemetry.query.span import KINDS, PROXIES, Span
 from atoll.telemetry.query.tree import Tree, make_tree
 
@@ -151,7 +151,7 @@ class _Layout:
             route=span.route,
             method=span.method,
             http_status=span.http_status,
-            shift_ms=ms(shift) if abs(shift) >= MARK else 0.0,
+            shift_ms=ms(worth_a_word(span, shift)),
             attributes=dict(span.attributes),
             resource=self._resources.setdefault(resource, len(self._resources)) if resource else None,
             events=tuple(

@@ -112,7 +112,36 @@ def test_a_job_may_begin_long_after_the_message_but_not_before_it() -> None:
 
 def test_a_clock_that_is_off_by_less_than_five_milliseconds_is_moved_without_a_word() -> None:
     found = by_name(view(span("gateway", 0, 100, source="gateway"), span("web", -0.5, 99, "gateway", kind=SERVER)))
-    assert (found["web"].at_ms, found["web"].shift_ms) == (0.25, 0)
+    assert (found["web"].at_ms, found["web"].shift_ms) == (0, 0)
+
+
+@pytest.mark.parametrize("early", [0.3, 8.0, 60.0])
+def test_a_span_of_the_mesh_that_begins_early_marks_no_clock_and_moves_alone(early: float) -> None:
+    """HAProxy reads its clock before it takes a connection that came meanwhile."""
+    found = by_name(
+        view(
+            span("gateway", 0, 200, source="gateway", kind=SERVER),
+            span("web", 1, 199, "gateway", kind=SERVER),
+            span("call", 61, 161, "web", service="web", kind=CLIENT),
+            span("mesh", 61 - early, 121, "call", source="mesh", kind=SERVER),
+            span("orders", 62, 120, "mesh", kind=SERVER),
+            span("again", 162, 190, "web", service="web", kind=CLIENT),
+            span("mesh-2", 163, 189, "again", service="mesh", source="mesh", kind=SERVER),
+        )
+    )
+    assert {one.shift_ms for one in found.values()} == {0}
+    assert [found[name].at_ms for name in ("mesh", "orders", "mesh-2")] == [61, 62, 163]
+
+
+def test_a_proxy_on_a_machine_whose_clock_is_off_is_moved_and_marked() -> None:
+    found = by_name(
+        view(
+            span("web", 0, 100),
+            span("call", 10, 50, "web", service="web", kind=CLIENT),
+            span("mesh", 12 - 4000, 48 - 4000, "call", source="mesh", kind=SERVER),
+        )
+    )
+    assert (found["mesh"].at_ms, found["mesh"].shift_ms) == (12, 4000)
 
 
 def test_a_parent_that_was_not_received_stands_above_its_children_as_missing() -> None:
