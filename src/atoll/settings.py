@@ -94,7 +94,7 @@ class Gateway:
     http_slots: int = 64
     """Spare backends for services that appear while running (7.8 kB each), of each kind of check: http, and tcp or none."""
     grpc_slots: int = 16
-    """The same, for services checked by gRPC."""
+    """The same for services that speak gRPC, of each kind of check: gRPC, and tcp or none."""
     debounce: float = 0.01
     """Seconds changes are gathered after the first one was applied at once: what is written in several steps (three
     instances, then their route) is routed 20 ms after the last of them, and a flood makes at most 100 rounds a second."""

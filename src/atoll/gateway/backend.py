@@ -93,6 +93,7 @@ CHECK_RULES = {
   tcp-check send-binary-lf %[be_name,map_str({_CHECKS},{health_request("").hex()})]
   tcp-check expect binary {SERVING.hex()}
 """,
+    Kind.CALLS: "",
     Kind.TCP: "",
 }
 

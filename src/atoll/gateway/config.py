@@ -77,6 +77,8 @@ class Kind(StrEnum):
     """HTTP proxying, checked by TCP connect, or not at all."""
     GRPC = "grpc"
     """HTTP/2 to the servers, checked by grpc.health.v1; the service asked for comes from a map."""
+    CALLS = "calls"
+    """HTTP/2 to servers that speak gRPC, checked by TCP connect, or not at all."""
     TCP = "tcp"
     """Bytes; its own listener. A listener needs a reload anyway, so there are no slots of this kind."""
 

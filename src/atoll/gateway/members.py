@@ -149,7 +149,8 @@ def _objection(instance: Instance) -> str | None:
 def _kind(service: Service) -> Kind:
     if service.protocol is Protocol.TCP:
         return Kind.TCP
-    return {CheckKind.HTTP: Kind.HTTP, CheckKind.GRPC: Kind.GRPC}.get(service.check.kind, Kind.PLAIN)
+    plain = Kind.CALLS if service.protocol is Protocol.GRPC else Kind.PLAIN
+    return {CheckKind.HTTP: Kind.HTTP, CheckKind.GRPC: Kind.GRPC}.get(service.check.kind, plain)
 
 
 def _sticky(service: Service) -> bool:

@@ -60,7 +60,8 @@ def is_slot(name: str) -> bool:
 
 def fresh_slots(used: set[str], settings: Gateway) -> tuple[tuple[Kind, str], ...]:
     """A full set of spare slots beside the sections in `used`. Tcp needs a listener, thus a reload, so it has none."""
-    counts = {Kind.HTTP: settings.http_slots, Kind.PLAIN: settings.http_slots, Kind.GRPC: settings.grpc_slots}
+    counts = {Kind.HTTP: settings.http_slots, Kind.PLAIN: settings.http_slots}
+    counts |= {Kind.GRPC: settings.grpc_slots, Kind.CALLS: settings.grpc_slots}
     slots: list[tuple[Kind, str]] = []
     for kind, count in counts.items():
         numbers = iter(range(1, len(used) + count + 1))

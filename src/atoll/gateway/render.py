@@ -26,7 +26,7 @@ from atoll.gateway.config import (
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
 from atoll.gateway.problem import PAGES, error_page, with_trace_id
 from atoll.gateway.quote import entry, line, section
-from atoll.gateway.request_log import RequestLog, global_lines, ring_section
+from atoll.gateway.request_log import GRPC_RULES, RequestLog, global_lines, ring_section
 from atoll.settings import Gateway
 
 HEADER_WAIT = 10
@@ -77,7 +77,7 @@ def render(
         _global(settings, files, log),
         *([ring_section(log)] if log else []),
         _defaults(settings, logged=logged),
-        *(_kind_defaults(kind) for kind in Kind),
+        *(_kind_defaults(kind, logged=logged) for kind in Kind),
         _peers(files),
         gateway_frontend(config, settings, logged=logged),
         mesh_frontend(config, settings, logged=logged),
@@ -181,10 +181,11 @@ def _timeouts(settings: Gateway) -> Iterable[str]:
     yield line("timeout", "tunnel", f"{TUNNEL_IDLE}s")
 
 
-def _kind_defaults(kind: Kind) -> str:
+def _kind_defaults(kind: Kind, *, logged: bool) -> str:
     if kind is Kind.TCP:
         return section("defaults", kind.value, "from", "bytes") + "\n"
-    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{REQUEST_RULES}{ANSWER_RULES}"
+    answer = GRPC_RULES + ANSWER_RULES if logged and kind in (Kind.GRPC, Kind.CALLS) else ANSWER_RULES
+    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{REQUEST_RULES}{answer}"
 
 
 def _peers(files: Files) -> str:

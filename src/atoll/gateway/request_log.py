@@ -100,6 +100,13 @@ ENDING_RULES = f"""\
 """A HAProxy that ends after a reload closes its ring at once; what its clients still ask for is sent line by line."""
 
 
+GRPC_RULES = f"""\
+  http-after-response set-var-fmt({MARK}) grpc=%[res.hdr(grpc-status)] if {{ res.hdr(grpc-status) -m reg ^[1-9][0-9]?$ }} !{{ var({MARK}) -m found }}
+"""
+"""A gRPC call that fails before its first message says so in the head of its answer. What it says after a message, in
+the trailer, HAProxy passes on and cannot read: only spans tell. First in backends of gRPC: what follows may leave."""
+
+
 def last_lines(socket: Path) -> Path:
     """The datagram socket beside the ring's `socket`."""
     return socket.with_suffix(".last")

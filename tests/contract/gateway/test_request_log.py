@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -239,6 +240,24 @@ def test_a_grpc_call_has_its_line(haproxy: Running, lines: Lines) -> None:
         assert stub.Check(health_pb2.HealthCheckRequest(service="a"), timeout=5).status == SERVING
     line = lines.next(at("/grpc.health.v1.Health/Check"))
     assert (line["Protocol"], line["Status"], line["Target"]) == ("HTTP/2.0", "200", "grpc|payments|payments")
+    assert line["Mark"] == "-"
+
+
+def test_a_grpc_call_that_fails_before_its_first_message_says_its_status(haproxy: Running, lines: Lines) -> None:
+    """What comes after a message is in the trailer, which HAProxy passes on and cannot read."""
+    marks = {}
+    with grpc.insecure_channel(f"127.0.0.1:{haproxy.settings.port}") as channel:
+        for method, request in (
+            ("Nothing", b""),
+            ("Check", health_pb2.HealthCheckRequest(service="x").SerializeToString()),
+        ):
+            path = f"/grpc.health.v1.Health/{method}"
+            call: Any = channel.unary_unary(path)
+            with pytest.raises(grpc.RpcError) as error:
+                call(request, timeout=5)
+            line = lines.next(at(path))
+            marks[error.value.code().name] = (line["Status"], line["Mark"])
+    assert marks == {"UNIMPLEMENTED": ("200", "grpc=12"), "NOT_FOUND": ("200", "-")}
 
 
 def test_what_cannot_be_read_as_a_request_has_a_line_too(haproxy: Running, lines: Lines) -> None:

@@ -47,6 +47,7 @@ def test_at_the_first_start_every_upstream_has_a_section_of_its_own_name() -> No
         (Kind.PLAIN, "slot:plain:1"),
         (Kind.PLAIN, "slot:plain:2"),
         (Kind.GRPC, "slot:grpc:1"),
+        (Kind.CALLS, "slot:calls:1"),
     )
     assert made.generation == 1
 
@@ -77,9 +78,15 @@ def test_a_service_that_appears_takes_a_spare_slot_and_keeps_it_over_reloads() -
         "slot:plain:1",
         "slot:plain:2",
         "slot:grpc:2",
+        "slot:calls:1",
     }
     third = config(snapshot([service("b", check=HTTP), service("c", check=HTTP)]), loaded)
     assert sections(third) == {"b": "slot:http:1", "c": "slot:http:2"}
+
+
+def test_what_speaks_grpc_and_is_checked_otherwise_has_slots_of_its_own() -> None:
+    found = config(snapshot([service("t", protocol=Protocol.GRPC)]), config(snapshot([])))
+    assert sections(found) == {"t": "slot:calls:1"}
 
 
 def test_a_freed_slot_is_not_given_away_in_the_same_step() -> None:

@@ -1,7 +1,8 @@
 """Calls counted in two ways, put together into one map. Pure.
 
 The request log counts everything that passed gateway and mesh, but knows the caller only when it said so; spans know who
-called, of instrumented services. Where both know an edge, the request log's count stands. What the log counted without
+called, of instrumented services. Where both know an edge, the request log's count stands, with the errors that only
+spans know of (gRPC tells them in a trailer, which HAProxy cannot read). What the log counted without
 a caller is taken for the calls that the spans tell of; only the rest has an unknown caller.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 from atoll.model.traffic import Figures, MapEdge, MapNode, ServiceMap
 from atoll.telemetry.query.window import Window
@@ -42,7 +45,9 @@ def put_together(
             unknown[call.callee] = call.figures
     explained: dict[str, int] = {}
     for call in traced:
-        if (call.caller, call.callee) not in edges:
+        if found := edges.get((call.caller, call.callee)):
+            edges[call.caller, call.callee] = found[0], _failing(found[1], call.figures.errors)
+        else:
             edges[call.caller, call.callee] = "spans", call.figures
             if call.caller != GATEWAY:
                 explained[call.callee] = explained.get(call.callee, 0) + call.figures.requests
@@ -51,7 +56,10 @@ def put_together(
         if left > 0:
             edges[UNKNOWN, callee] = "requests", _shrunk(figures, left)
     kinds = {GATEWAY: "gateway", UNKNOWN: "unknown"}
-    nodes = dict(asked)
+    into: dict[str, int] = {}
+    for (_, callee), (_, figures) in edges.items():
+        into[callee] = into.get(callee, 0) + figures.errors
+    nodes = {name: _failing(figures, into.get(name, 0)) for name, figures in asked.items()}
     for call in peers:
         if call.callee not in asked:
             edges[call.caller, call.callee] = "spans", call.figures
@@ -71,6 +79,14 @@ def put_together(
             for (caller, callee), (source, figures) in sorted(edges.items())
         ),
     )
+
+
+def _failing(figures: Figures, errors: int) -> Figures:
+    """With at least so many errors: spans know of those that a gRPC service tells after its answer began."""
+    errors = min(errors, figures.requests)
+    if errors <= figures.errors:
+        return figures
+    return msgspec.structs.replace(figures, errors=errors, error_share=round(errors / figures.requests, 6))
 
 
 def _shrunk(figures: Figures, requests: int) -> Figures:

@@ -29,13 +29,18 @@ _GATEWAY = _SUMS.join(("SELECT 'gateway' AS service, ", " AND Edge = 'gateway' G
 
 _COUNTED = """count() AS requests, countIf(failed) AS errors, sum(least(took, 9007199254740992)) / 1000 AS microseconds,
     quantilesTDigest(0.5, 0.95, 0.99)(took) AS durations"""
+_LATE = f"""(
+    SELECT cityHash64(TraceId, ParentSpanId) FROM all_spans
+    WHERE {WINDOW} AND {ENTRY} AND StatusCode = 2 AND (SpanAttributes['rpc.system'] = 'grpc' OR SpanAttributes['rpc.system.name'] = 'grpc'))"""  # noqa: S608 - constants
+"""The calls that a gRPC service failed by its own word. When the word comes after a message, only its span has it:
+HAProxy cannot read a trailer."""
 _PROXY = "ServiceName IN ('gateway', 'mesh') AND Source != 'otlp'"
 """Spans of HAProxy; by ServiceName the table is in order."""
 _TRACED = f"""
 WITH
     proxied AS (
         SELECT cityHash64(TraceId, SpanId) AS id, cityHash64(TraceId, ParentSpanId) AS parent, toString(Source) AS source,
-            SpanAttributes['atoll.upstream'] AS upstream, Duration AS took, {FAILED} AS failed
+            SpanAttributes['atoll.upstream'] AS upstream, Duration AS took, {FAILED} OR id IN {_LATE} AS failed
         FROM all_spans WHERE {WINDOW} AND {_PROXY}),
     sent AS (
         SELECT cityHash64(TraceId, SpanId) AS id, toString(ServiceName) AS service, SpanKind AS kind

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS raw_requests
 )
 ENGINE = Null;
 
--- The reading of a line, once for all who ask.
+-- The reading of a line, once for all who ask: by the views of request_views.sql.
 CREATE TABLE IF NOT EXISTS read_requests
 (
     Edge Enum8('gateway' = 1, 'mesh' = 2, 'tcp' = 3),
@@ -49,106 +49,6 @@ CREATE TABLE IF NOT EXISTS read_requests
     Client String, RequestId String, Mark LowCardinality(String), Host String, Path String, UserAgent String
 )
 ENGINE = Null;
-
-CREATE MATERIALIZED VIEW IF NOT EXISTS raw_requests_read TO read_requests AS
-WITH
-    splitByChar('|', Target, 3) AS target,
-    toInt64OrZero(Ended) * 1000 AS stopped,
-    toUInt64(greatest(toInt64OrZero(Active), 0)) * 1000 AS active,
-    toUInt64(if(toInt64OrZero(Started) > 0, greatest(toInt64OrZero(Ended) - toInt64OrZero(Started), 0), active)) AS took,
-    {{time(stopped)}} AS ended,
-    arrayMap(said -> if(position(said, '#') = 0, said, toValidUTF8(decodeURLComponent(replaceAll(replaceAll(said, '%', '%25'), '#', '%')))),
-        splitByChar('|', substring(r.Headers, 2, greatest(length(r.Headers), 2) - 2))) AS headers
-SELECT
-    if(startsWith(r.Edge, 'tcp'), 'tcp', if(r.Edge = 'mesh', 'mesh', 'gateway')) AS Edge,
-    ended - toIntervalMicrosecond(least(took, 8640000000000)) AS Started,
-    ended AS Ended,
-    took AS Duration,
-    if(r.Trace = '-', '', r.Trace) AS Trace,
-    if(r.Parent = '-', '', r.Parent) AS Parent,
-    if(length(target) != 3 OR position(target[1], '>') > 0, '', target[1]) AS Route,
-    multiIf(length(target) != 3, '', target[3] NOT IN ('', '-'), target[3], substringIndex(target[2], ':', 1)) AS Service,
-    if(r.Server IN ('<NOSRV>', '-', ''), '', substring(r.Server, 1, length(r.Server) - 9)) AS Instance,
-    multiIf(position(target[1], '>') > 0, substringIndex(target[1], '>', 1), r.Caller = '-', '', r.Caller) AS Caller,
-    multiIf(
-        r.Edge NOT IN ('gateway', 'mesh'), '',
-        r.Method IN ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT', 'QUERY'), r.Method,
-        '_OTHER') AS Method,
-    if(r.Protocol IN ('HTTP/1.0', 'HTTP/1.1', 'HTTP/2.0', 'HTTP/3.0'), replaceOne(substring(r.Protocol, 6), '2.0', '2'), '') AS Protocol,
-    toUInt16OrZero(r.Status) AS Status,
-    if(startsWith(r.Termination, '-'), '', r.Termination) AS Termination,
-    Status >= 500 OR (Status != 101 AND substring(r.Termination, 1, 1) IN ('S', 's', 'I', 'R', 'D', 'K', 'U')) AS Failed,
-    toUInt16OrZero(replaceOne(r.Retries, '+', '')) AS Retries,
-    startsWith(r.Retries, '+') AS Moved,
-    toUInt32OrZero(r.Reading) AS Reading,
-    toUInt32OrZero(r.Waiting) AS Waiting,
-    toUInt32OrZero(r.Connecting) AS Connecting,
-    toUInt32OrZero(r.Answering) AS Answering,
-    toUInt64OrZero(r.BytesIn) AS BytesIn,
-    toUInt64OrZero(r.BytesOut) AS BytesOut,
-    if(r.Client = '-', '', r.Client) AS Client,
-    if(match(headers[1], '^[A-Za-z0-9._-]{1,128}$'), headers[1], '') AS RequestId,
-    if(r.Mark = '-', '', r.Mark) AS Mark,
-    headers[2] AS Host,
-    if(r.Path = '-', '', toValidUTF8(r.Path)) AS Path,
-    headers[3] AS UserAgent
-FROM raw_requests AS r
-WHERE r.Complete = '.2';
-
--- A request through gateway or mesh as a span; bytes to a tcp service have no trace. What nobody sampled is only counted.
-CREATE MATERIALIZED VIEW IF NOT EXISTS read_requests_spans TO spans AS
-SELECT
-    r.Started AS Timestamp,
-    toFixedString(if(r.Trace = '', reinterpretAsString(generateUUIDv4()), unhex(substring(r.Trace, 4, 32))), 16) AS TraceId,
-    toFixedString(if(r.Trace = '', substring(reinterpretAsString(generateUUIDv4(1)), 1, 8), unhex(substring(r.Trace, 37, 16))), 8) AS SpanId,
-    toFixedString(unhex(substring(r.Parent, 37, 16)), 8) AS ParentSpanId,
-    concat(r.Method, ' ', multiIf(r.Route != '', r.Route, r.Service != '', r.Service, 'refused')) AS SpanName,
-    2 AS SpanKind,
-    toString(r.Edge) AS ServiceName,
-    if(r.Edge = 'mesh', 'mesh', 'gateway') AS Source,
-    r.Route AS Route,
-    r.Method AS HttpMethod,
-    r.Status AS HttpStatus,
-    map('service.name', toString(r.Edge)) AS ResourceAttributes,
-    'atoll.gateway' AS ScopeName,
-    CAST(mapFilter((k, v) -> v NOT IN ('', '0'), map(
-        'http.request.method', toString(r.Method),
-        'http.response.status_code', toString(r.Status),
-        'http.request.size', toString(r.BytesIn),
-        'http.response.size', toString(r.BytesOut),
-        'http.request.resend_count', toString(r.Retries),
-        'url.path', r.Path,
-        'server.address', r.Host,
-        'client.address', r.Client,
-        'user_agent.original', r.UserAgent,
-        'network.protocol.version', toString(r.Protocol),
-        'error.type', multiIf(r.Status >= 500, toString(r.Status), r.Failed, toString(r.Termination), ''),
-        'atoll.request.id', r.RequestId,
-        'atoll.upstream', toString(r.Service),
-        'atoll.instance', toString(r.Instance),
-        'atoll.caller', toString(r.Caller),
-        'atoll.attempts', if(r.Retries = 0, '', toString(r.Retries + 1)),
-        'atoll.redispatched', if(r.Moved, 'true', ''),
-        'atoll.reading_ms', toString(r.Reading),
-        'atoll.queue_ms', toString(r.Waiting),
-        'atoll.connect_ms', toString(r.Connecting),
-        'atoll.response_ms', toString(r.Answering),
-        'atoll.termination', toString(r.Termination),
-        'atoll.mark', toString(r.Mark))), 'Map(LowCardinality(String), String)') AS SpanAttributes,
-    r.Duration * 1000 AS Duration,
-    if(r.Failed, 2, 0) AS StatusCode,
-    transform(toString(r.Termination),
-        ['SC', 'sC', 'SH', 'sH', 'PH', 'SD', 'sD', 'sQ', 'SQ', 'PC', 'PR', 'PD', 'RC', 'CR', 'cR', 'CQ', 'CC', 'CH', 'cH', 'CD', 'cD', 'DD', 'KD'],
-        ['no instance took the connection', 'no instance took the connection in time', 'the instance closed without an answer',
-         'the instance did not answer in time', 'the answer was not valid HTTP', 'the instance closed in the middle of the answer',
-         'the instance went silent in the middle of the answer', 'no instance had room in time', 'no instance was ready',
-         'the gateway refused to connect', 'the gateway refused the request', 'the gateway ended the answer',
-         'the gateway ran out of connections', 'the client left before the request was whole', 'the client was too slow with its request',
-         'the client left while it waited for an instance', 'the client left while the gateway connected',
-         'the client left before the answer', 'the client was too slow with its request', 'the client left in the middle of the answer',
-         'the client went silent', 'the instance was taken out in the middle of the answer', 'the connection was ended on purpose'], '') AS StatusMessage
-FROM read_requests AS r
-WHERE r.Edge != 'tcp' AND (r.Trace = '' OR bitTest(reinterpretAsUInt8(unhex(substring(r.Trace, 54, 2))), 0));
 
 -- Ten seconds of one kind of request: what RED figures, the map and the request metrics are made of.
 CREATE TABLE IF NOT EXISTS requests

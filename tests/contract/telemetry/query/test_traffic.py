@@ -135,6 +135,31 @@ async def test_where_the_request_log_knows_an_edge_its_count_stands(order: Stage
     assert found["unknown", "payments"] == ("requests", 7, 0)
 
 
+async def test_a_grpc_error_that_only_a_span_knows_is_one_of_the_edge_and_of_the_service(stage: Stage) -> None:
+    trace = trace_id(9)
+    for number, failed in enumerate([True, False, True]):
+        system = {"rpc.system": "grpc"} if number < 2 else {}
+        stage.span(trace, f"call{number}", -9_997, -9_996, service="web", kind=CLIENT)
+        await proxied(stage, trace, f"mesh{number}", f"call{number}", -9_997, source="mesh", upstream="payments")
+        stage.span(
+            trace,
+            f"pay{number}",
+            -9_996,
+            -9_995,
+            service="payments",
+            parent=f"mesh{number}",
+            error=failed,
+            attributes=system,
+        )
+    await stage.commit()
+    assert edges(await stage.ask("map"))["web", "payments"] == ("spans", 3, 1)
+    await requests(stage, "payments", 40, caller="web")
+    answer = await stage.ask("map")
+    assert edges(answer)["web", "payments"] == ("requests", 40, 1)
+    (node,) = [one for one in answer["nodes"] if one["name"] == "payments"]
+    assert (node["figures"]["requests"], node["figures"]["errors"]) == (40, 1)
+
+
 async def test_the_map_is_of_the_time_that_was_asked_for(order: Stage) -> None:
     empty = await order.ask("map", until=str(WALL - 60))
     assert (empty["edges"], empty["nodes"]) == ([], [])

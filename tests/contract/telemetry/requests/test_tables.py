@@ -146,6 +146,19 @@ def test_what_failed_is_the_services_fault_not_the_clients(
     assert engine.rows("SELECT sum(Failed) AS failed FROM requests") == [{"failed": int(failed)}]
 
 
+@pytest.mark.parametrize(("code", "failed"), [("5", False), ("12", True), ("14", True), ("99", False), ("x", False)])
+def test_a_grpc_status_of_the_services_making_is_its_failure(engine: Engine, code: str, failed: bool) -> None:
+    write(engine, {"Mark": f"grpc={code}"})
+    (span,) = spans(engine)
+    assert (span["StatusCode"], span["HttpStatus"]) == (2 if failed else 0, 200)
+    assert span["SpanAttributes"].get("rpc.grpc.status_code", "x") == code
+    assert engine.rows("SELECT sum(Failed) AS failed FROM requests") == [{"failed": int(failed)}]
+    if code == "14":
+        assert span["StatusMessage"] == "the service answered with gRPC status UNAVAILABLE"
+        assert span["SpanAttributes"]["error.type"] == "UNAVAILABLE"
+        assert "atoll.mark" not in span["SpanAttributes"]
+
+
 def test_what_nobody_sampled_is_counted_and_has_no_span(engine: Engine) -> None:
     write(engine, {"Trace": f"00-{TRACE}-{SPAN}-00"})
     assert spans(engine) == []

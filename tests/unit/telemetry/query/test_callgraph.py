@@ -33,6 +33,16 @@ def test_calls_of_nobody_are_those_that_spans_tell_of_and_only_the_rest_is_unkno
     assert edges(together(logged[:1], [call("mailer", "orders", 120)])) == {("mailer", "orders"): 120}
 
 
+def test_errors_that_only_spans_know_of_are_errors_of_the_edge_and_the_service() -> None:
+    logged = [call("web", "pay", 50, errors=1), call("gateway", "pay", 10, errors=2)]
+    found = together(logged, [call("web", "pay", 49, errors=9)], asked={"pay": Figures(requests=60, errors=3)})
+    assert {edge.caller: edge.figures.errors for edge in found.edges} == {"web": 9, "gateway": 2}
+    (pay,) = [node.figures for node in found.nodes if node.name == "pay"]
+    assert (pay.errors, pay.requests, pay.error_share) == (11, 60, round(11 / 60, 6))
+    many = together([call("web", "pay", 5)], [call("web", "pay", 7, errors=7)])
+    assert [edge.figures.errors for edge in many.edges] == [5]
+
+
 def test_what_came_through_the_gateway_explains_nothing_on_the_mesh() -> None:
     found = together([call("", "orders", 100)], [call("gateway", "orders", 100)])
     assert edges(found) == {("gateway", "orders"): 100, ("unknown", "orders"): 100}
