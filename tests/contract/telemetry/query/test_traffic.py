@@ -138,7 +138,7 @@ async def test_where_the_request_log_knows_an_edge_its_count_stands(order: Stage
 async def test_a_grpc_error_that_only_a_span_knows_is_one_of_the_edge_and_of_the_service(stage: Stage) -> None:
     trace = trace_id(9)
     for number, failed in enumerate([True, False, True]):
-        system = {"rpc.system": "grpc"} if number < 2 else {}
+        system: dict[str, str | int] = {"rpc.system": "grpc"} if number < 2 else {}
         stage.span(trace, f"call{number}", -9_997, -9_996, service="web", kind=CLIENT)
         await proxied(stage, trace, f"mesh{number}", f"call{number}", -9_997, source="mesh", upstream="payments")
         stage.span(
