@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from atoll.cli.early import SIGNALS
 from atoll.kit.files import private_folder
 from atoll.kit.text import scrub
 
@@ -38,8 +39,8 @@ class Detached:
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
             setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE),
+            setsigmask=SIGNALS,  # until it can take them
+            setsigdef=(*SIGNALS, signal.SIGPIPE),
         )
 
     def ended(self) -> bool:

@@ -14,10 +14,9 @@ import traceback
 
 import click
 
+from atoll.cli.early import INTERRUPTED as INTERRUPTED
 from atoll.cli.invocation import Invocation
 from atoll.errors import AtollError, BadRequest, ProjectInvalid
-
-INTERRUPTED = 130
 
 
 def report(error: BaseException, invocation: Invocation) -> int:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # before what takes time: a signal may come at any moment
+    from atoll.cli.early import listen
+
+    listen(sys.argv[1:])
+
 import contextlib
 import importlib
 import io
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import uvloop
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from atoll.cli.early import SIGNALS
+
 QUICK = 0.1
 """Seconds within which a second signal is the same wish: a terminal and `make` may both pass on one Ctrl-C."""
 

@@ -50,6 +50,12 @@ async def running(
         await process.wait()
 
 
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process takes a signal, instead of ending by it."""
+    words = Path(f"/proc/{pid}/status").read_text().split()
+    return bool(int(words[words.index("SigCgt:") + 1], 16) >> (number - 1) & 1)
+
+
 def kill(pid: int) -> None:
     """kill -9, the fault that no program can prepare for in its last moment."""
     os.kill(pid, signal.SIGKILL)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from atoll import __version__
-from atoll.cli import nodefile
+from atoll.cli import early, nodefile
 from atoll.cli.console import Console
 from atoll.cli.detach import Detached
 from atoll.cli.facts import parse_services
@@ -98,6 +98,7 @@ async def _foreground(
         with stop.listening():
             await run_platform(loaded, settings, console, services=wanted, stop=stop)
     finally:
+        early.ignore()
         console.close()
     invocation.talk.note("stopped")
     return INTERRUPTED if stop.interrupted else 0
