@@ -62,6 +62,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "plan": Entry("project", "Show what `apply` would change; exit 2 if anything."),
         "apply": Entry("project", "Bring the running platform to what the project file says."),
     },
+    "Prove": {
+        "drill": Entry("drill", "Break an instance on purpose under load; prove the recovery and count what was lost."),
+    },
     "Keep": {
         "backup": Entry("keep", "Save the facts of the running platform to a file."),
         "restore": Entry("keep", "Put a backup in the place of a stopped platform's facts."),

@@ -175,6 +175,48 @@ def parse_stat(text: str) -> Iterator[ServerStat]:
             raise Unanswered(f"no statistics line: {scrub(','.join(row), limit=200)!r}") from None
 
 
+class ServerCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What `show stat` counts of a server, or (with an empty `server`) of a whole section. Counts of this HAProxy process."""
+
+    backend: str
+    server: str
+    port: int
+    """0 when it does not tell."""
+    up: bool
+    weight: int
+    requests: int
+    failed: int
+    """Connections that failed."""
+    retried: int
+    """Attempts after the first one, on this server or another."""
+
+
+def parse_counts(text: str) -> Iterator[ServerCounts]:
+    """The servers and sections in an answer to `show stat`.
+
+    Raises:
+        Unanswered: this is no such answer.
+    """
+    if not text.startswith("# pxname,svname,"):
+        raise Unanswered(f"no statistics: {scrub(text, limit=200)!r}")
+    for row in csv.DictReader(io.StringIO(text[2:])):
+        try:
+            if row["type"] not in {"1", "2"}:
+                continue
+            yield ServerCounts(
+                backend=row["pxname"],
+                server=row["svname"] if row["type"] == "2" else "",
+                port=int((row.get("addr") or "").rpartition(":")[2] or 0),
+                up=row["status"].startswith(("UP", "no check")),
+                weight=int(row["weight"] or 0),
+                requests=int(row["stot"] or 0),
+                failed=int(row["econ"] or 0),
+                retried=int(row["wretr"] or 0) + int(row["wredis"] or 0),
+            )
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise Unanswered(f"no statistics line: {scrub(str(row), limit=200)!r}") from None
+
+
 def _cause(status: str, check: str, code: str, detail: str) -> str:
     if status == "MAINT" or not check or check in _PASSED or check == "INI":
         return "" if status != "MAINT" else "leaving the gateway"

@@ -138,6 +138,13 @@ class RestartRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rolling: bool = False
 
 
+class DrillNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a drill does to instances of a service; none named: to all."""
+
+    what: str
+    instances: tuple[str, ...] = ()
+
+
 class RouteView(msgspec.Struct, frozen=True, kw_only=True):
     """A route and when it last changed."""
 
@@ -169,6 +176,8 @@ class Verb(StrEnum):
     MAINT = "maint"
     EXPIRED = "expired"
     DEREGISTERED = "deregistered"
+    DRILL = "drill"
+    """Broken on purpose, or that drill has ended; the cause says how."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -17,6 +17,7 @@ from atoll.errors import AtollError, MethodNotAllowed, NotFound, Overloaded, Sto
 from atoll.server import (
     auth,
     backup,
+    drills,
     facts,
     http_sd,
     instances,
@@ -49,6 +50,7 @@ ALWAYS = {
 _TABLE: tuple[Endpoint, ...] = (
     *instances.ENDPOINTS,
     *services.ENDPOINTS,
+    *drills.ENDPOINTS,
     *routes.ENDPOINTS,
     *project.ENDPOINTS,
     *facts.ENDPOINTS,

@@ -1,0 +1,268 @@
+"""From a command line to a drill: who is meant, may it be, is it wanted; then the drill, its report, and what is shown.
+
+Refuses platforms of other machines (their processes cannot be signalled from here), gateways that others than this
+machine can reach unless that is said aloud, and two drills at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.cli import facts
+from atoll.cli.invocation import Invocation
+from atoll.cli.place import find
+from atoll.drill import scene as scenes
+from atoll.drill import words
+from atoll.drill.aim import Aim, by_path, candidates, mesh_aim
+from atoll.drill.conduct import Conductor
+from atoll.drill.fault import Fault, Guard, Killed, Paused, Stuttering, leader
+from atoll.drill.judge import Promises, judge
+from atoll.drill.load import within_limits
+from atoll.drill.report import DrillReport, Reports, new_id
+from atoll.drill.scene import Scene
+from atoll.errors import AlreadyRunning, Forbidden, InvalidValue, Unreachable
+from atoll.gateway.config import Files
+from atoll.kit.files import LockFile, private_folder
+from atoll.model.answers import DrillNote
+from atoll.model.service import Protocol
+from atoll.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = "drills"
+"""Of reports, in the state folder."""
+MEAN_IT = "--yes-i-really-mean-it"
+HOLD = 0.4
+"""Part of the load's time that a fault lasts which can be undone, unless `--hold` says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the user asked for. Seconds."""
+
+    fault: str
+    target: str
+    rate: float
+    duration: float
+    hold: float | None
+    path: str | None
+    mesh: bool
+    promises: Promises
+    yes: bool
+    mean_it: bool
+
+
+def settings_of(invocation: Invocation) -> Settings:
+    """The settings of the platform of this folder, which must run on this machine.
+
+    Raises:
+        Unreachable: it is known by its URL only, or does not run.
+    """
+    place = find(invocation)
+    if place.settings is None or place.socket is None:
+        raise Unreachable(
+            "a drill signals processes: it works on the machine and in the project folder of the platform",
+            hint="run it there, without --url; or give --state DIR",
+        )
+    return place.settings
+
+
+def reports_of(invocation: Invocation) -> Reports:
+    """The reports of drills; the platform need not run.
+
+    Raises:
+        Unreachable: no state folder is to be seen from here.
+    """
+    return Reports(state_of(invocation), DrillReport, folder=FOLDER)
+
+
+def state_of(invocation: Invocation) -> Path:
+    """The state folder of this project.
+
+    Raises:
+        Unreachable: none is to be seen from here.
+    """
+    from atoll.cli.place import settings_here
+
+    settings = settings_here(invocation)
+    if settings is None:
+        raise Unreachable("no platform has run here", hint="go to the project's folder, or give -C DIR or --state DIR")
+    return settings.state
+
+
+@contextlib.contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Nobody else drills this platform while the block runs.
+
+    Raises:
+        AlreadyRunning: somebody does.
+    """
+    lock = LockFile(private_folder(settings.state / FOLDER) / "lock")
+    try:
+        lock.acquire()
+    except BlockingIOError:
+        raise AlreadyRunning(
+            f"a drill runs already (pid {lock.holder()})", hint="wait for it: two faults at once prove nothing"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def refuse_public(invocation: Invocation, *, mean_it: bool) -> None:
+    """Refuse to break what others may be using.
+
+    Raises:
+        Forbidden: the gateway listens beyond loopback, and that was not said to be meant.
+    """
+    gateway = scenes.gateway_of(facts.nodes(invocation.api))
+    if scenes.beyond_loopback(gateway) and not mean_it:
+        raise Forbidden(
+            f"the gateway listens on {gateway.address}: others may be using this platform",
+            hint=f"say {MEAN_IT} to break it all the same",
+        )
+
+
+def drill(invocation: Invocation, wish: Wish) -> int:
+    """Do it; 1 when a promise was broken."""
+    within_limits(wish.rate, wish.duration)
+    hold = _hold(wish)
+    settings = settings_of(invocation)
+    refuse_public(invocation, mean_it=wish.mean_it)
+    seen = facts.nodes(invocation.api)
+    scene = scenes.scene_of(facts.snapshot(invocation.api), seen, wish.target)
+    victims = scenes.require_victims(scene)
+    names = ", ".join(one.instance for one in victims)
+    invocation.confirm(f"{wish.fault} {names} of {scene.service.name} now", yes=wish.yes)
+    with only_one(settings):
+        report, path = asyncio.run(_run(invocation, settings, scene, wish, hold))
+    _tell(invocation, report, path)
+    return 0 if report.verdict.kept else 1
+
+
+def _hold(wish: Wish) -> float:
+    hold = wish.hold if wish.hold is not None else HOLD * wish.duration
+    if not 0 < hold <= 0.6 * wish.duration:
+        raise InvalidValue(
+            f"--hold {hold:g} s leaves no time before and after it within {wish.duration:g} s",
+            hint=f"at most {0.6 * wish.duration:g} s, or a longer --for",
+            field="hold",
+        )
+    return hold
+
+
+async def _run(
+    invocation: Invocation, settings: Settings, scene: Scene, wish: Wish, hold: float
+) -> tuple[DrillReport, Path]:
+    clock, say = invocation.clock, invocation.talk.note
+    conductor = Conductor(Files(settings.run / "haproxy").runtime, clock, say)
+    aims = _aims(scene, wish)
+    aim = await conductor.take_aim(aims) if aims else None
+    asked = f"{aim.text}, {wish.rate:g}/s for {wish.duration:g} s" if aim else "none: it speaks tcp"
+    say(f"load: {asked}")
+    note = noting(invocation, scene)
+    at = clock.wall()
+    async with Guard() as guard:
+        fault = fault_of(wish.fault, scene, guard, invocation)
+        await asyncio.to_thread(note, f"drill: {wish.fault} under {asked}")
+        history = await conductor.conduct(
+            fault,
+            aim,
+            victims=[one.instance for one in scene.victims],
+            endpoints=scene.endpoints,
+            rate=wish.rate,
+            duration=wish.duration,
+            hold=hold,
+        )
+    verdict = judge(history, wish.promises)
+    report = DrillReport(
+        id=new_id(at, wish.fault),
+        at=at,
+        fault=wish.fault,
+        target=scene.target,
+        service=scene.service.name,
+        instances=tuple(one.instance for one in scene.victims),
+        of=history.wanted,
+        load=aim.text if aim else "",
+        rate=wish.rate,
+        duration=wish.duration,
+        hold=hold if fault.undoable else None,
+        summary=words.sentence(verdict),
+        verdict=verdict,
+    )
+    path = Reports(settings.state, DrillReport, folder=FOLDER).keep(report.id, report, history)
+    await asyncio.to_thread(note, f"drill ended: {report.summary}")
+    return report, path
+
+
+def fault_of(name: str, scene: Scene, guard: Guard, invocation: Invocation) -> Fault:
+    """The fault of this name for the scene's victims.
+
+    Raises:
+        Conflict, Forbidden: a process ended meanwhile, or is not ours to signal.
+    """
+    leaders = [leader(one.pid) for one in scene.victims]
+    if name == "kill":
+        return Killed(leaders)
+    made = Paused if name == "pause" else Stuttering
+    return made(leaders, guard, invocation.clock)
+
+
+def noting(invocation: Invocation, scene: Scene) -> Callable[[str], None]:
+    """Writes into the history of the service's instances; the control plane must allow it."""
+    path = facts.service_path(scene.service.name, "drill")
+    known = {instance for instance, _ in scene.endpoints}
+    named = tuple(str(one.instance) for one in scene.victims if one.instance in known)
+
+    def note(what: str) -> None:
+        invocation.api.post(path, DrillNote(what=what[:200], instances=named))
+
+    return note
+
+
+def _aims(scene: Scene, wish: Wish) -> Sequence[Aim]:
+    if wish.path is None and not wish.mesh:
+        return list(candidates(scene.service, scene.routes, scene.gateway, scene.mesh))
+    if scene.service.protocol is Protocol.TCP and wish.mesh:
+        raise InvalidValue(f"{scene.service.name} speaks tcp, not HTTP", field="mesh")
+    place = scene.mesh if wish.mesh else scene.gateway
+    if place is None:
+        raise Unreachable("no node says where to send requests", hint="`atoll doctor` shows what is wrong")
+    if wish.path is None:
+        return [mesh_aim(scene.service, place)]
+    if not wish.path.startswith("/"):
+        raise InvalidValue(f"--path {wish.path[:80]!r} does not begin with /", field="path")
+    if wish.mesh:
+        return [by_path(wish.path, place, way="mesh", host=str(scene.service.name))]
+    return [by_path(wish.path, place, way="the gateway")]
+
+
+def _tell(invocation: Invocation, report: DrillReport, path: Path) -> None:
+    show = invocation.show
+    if show.as_json:
+        show.json(facts.plain(report))
+        return
+    show_report(invocation, report)
+    try:
+        shown = path.relative_to(invocation.base)
+    except ValueError:
+        shown = path
+    invocation.talk.note(f"report: {shown}")
+    sys.stdout.flush()
+
+
+def show_report(invocation: Invocation, report: DrillReport) -> None:
+    """A report for people."""
+    show, verdict = invocation.show, report.verdict
+    whom = report.target if report.target == report.service else f"{report.target} of {report.service}"
+    show.text(f"{report.fault} {whom}: {report.summary}")
+    show.fields(words.details(verdict, target=report.target, fault=report.fault, wanted=report.of))
+    for one in verdict.promises:
+        show.text(words.promise(one))
