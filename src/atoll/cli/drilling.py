@@ -169,7 +169,7 @@ async def _run(
     say(f"load: {asked}")
     note = noting(invocation, scene)
     at = clock.wall()
-    async with Guard() as guard:
+    with Guard() as guard:
         fault = fault_of(wish.fault, scene, guard, invocation)
         await asyncio.to_thread(note, f"drill: {wish.fault} under {asked}")
         history = await conductor.conduct(

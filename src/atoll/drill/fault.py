@@ -145,7 +145,7 @@ class Guard:
         self._pipe = -1
         self._known: set[Identity] = set()
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         inside, self._pipe = os.pipe()
         script = str(Path(__file__).with_name("guard.py"))
         try:
@@ -165,7 +165,7 @@ class Guard:
             os.close(inside)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._pipe)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)  # it ends within milliseconds of the end of its stdin

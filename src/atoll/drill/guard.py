@@ -12,7 +12,6 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import time
 
 LIMIT = 300.0
@@ -49,4 +48,4 @@ def started(pid: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,6 +8,7 @@ their way when the fault came are counted, but say nothing about recovery: nobod
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
@@ -181,7 +182,7 @@ def _full(history: History, out: float | None) -> float | None:
 def _retried(looks: Sequence[Look]) -> int:
     """Growth of a counter that begins anew when HAProxy does."""
     total = 0
-    for before, now in zip(looks, looks[1:], strict=False):
+    for before, now in itertools.pairwise(looks):
         total += now.retried - before.retried if now.retried >= before.retried else now.retried
     return total
 
@@ -198,7 +199,7 @@ def _instances(looks: Sequence[Look]) -> dict[str, int]:
 
 
 def _resolution(looks: Sequence[Look]) -> float:
-    return max((now.at - before.at for before, now in zip(looks, looks[1:], strict=False)), default=0.0)
+    return max((now.at - before.at for before, now in itertools.pairwise(looks)), default=0.0)
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:

@@ -90,7 +90,9 @@ class Reports:
         wanted = ids[-1] if identity == "latest" and ids else identity
         found = self._read(wanted) if wanted in ids else None
         if found is None:
-            raise NotFound(f"there is no report `{scrub(identity, limit=80)}`", hint="the `list` beside `show` has them")
+            raise NotFound(
+                f"there is no report `{scrub(identity, limit=80)}`", hint="the `list` beside `show` has them"
+            )
         return found
 
     def _ids(self) -> list[str]:

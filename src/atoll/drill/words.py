@@ -9,7 +9,9 @@ def sentence(verdict: Verdict) -> str:
     """Such as `recovered in 84 ms, 0 of 1,204 requests lost, 3 retried`."""
     if not verdict.requests:
         return f"no requests were made; all instances serve again after {span(verdict.full)}"
-    recovered = "not recovered within the load" if verdict.recovered is None else f"recovered in {span(verdict.recovered)}"
+    recovered = (
+        "not recovered within the load" if verdict.recovered is None else f"recovered in {span(verdict.recovered)}"
+    )
     return f"{recovered}, {verdict.lost:,} of {verdict.requests:,} requests lost, {verdict.retried:,} retried"
 
 
@@ -18,13 +20,19 @@ def details(verdict: Verdict, *, target: str, fault: str, wanted: int) -> list[t
     kept = fault == "kill"
     silent = fault in {"kill", "pause", "partition"}
     last = "none after it" if verdict.last_try is None else f"{span(verdict.last_try)} after it"
-    lost = f"{verdict.lost:,}" + (f", {verdict.in_flight:,} of them on their way when it began" if verdict.in_flight else "")
+    lost = f"{verdict.lost:,}" + (
+        f", {verdict.in_flight:,} of them on their way when it began" if verdict.in_flight else ""
+    )
     return [
         (f"last request to {target}", last if silent else ""),
         ("taken out", "never" if verdict.out is None else f"{span(verdict.out)} after it"),
         (
             f"all {wanted} serve again" if wanted > 1 else "serves again",
-            ("not within the drill" if verdict.full is None else f"{span(verdict.full)} after " + ("it" if kept else "its end")),
+            (
+                "not within the drill"
+                if verdict.full is None
+                else f"{span(verdict.full)} after " + ("it" if kept else "its end")
+            ),
         ),
         ("answers", ", ".join(f"{count:,} × {status}" for status, count in verdict.statuses.items())),
         ("lost", f"{lost}: {_counts(verdict.errors)}" if verdict.lost else ""),

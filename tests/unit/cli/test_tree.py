@@ -14,6 +14,7 @@ import pytest
 from atoll.cli.main import COMMANDS, atoll
 from atoll.cli.options import AtollCommand
 from atoll.cli.reference import reference
+from tests.unit.cli.drill_stage import keep_reports
 from tests.unit.cli.fake_api import Cli, FakeApi
 from tests.unit.cli.traces_stage import order
 
@@ -42,6 +43,8 @@ READS = {
     "check": ("check",),
     "plan": ("plan",),
     "version": ("version",),
+    "drill list": ("drill", "list"),
+    "drill show": ("drill", "show"),
 }
 """Every command that only looks, and how it is called here."""
 WRITES = {
@@ -49,6 +52,7 @@ WRITES = {
     *("completion", "telemetry"),
     *(f"service {verb}" for verb in ("register", "deregister", "drain", "undrain", "maint")),
     *(f"breakers {verb}" for verb in ("open", "close", "reset")),
+    *(f"drill {verb}" for verb in ("kill", "pause", "slow")),
 }
 """Every other command. A new command must be put into one of the two."""
 
@@ -93,6 +97,7 @@ def test_every_command_that_reads_answers_in_json(cli: Cli, shop: FakeApi, folde
             ("POST", "/api/v1/project/plan"): (200, {"revision": 7, "steps": []}),
         }
     )
+    keep_reports(folder / ".atoll")
     result = cli(*READS[name], "--json")
     assert result.json is not None
     assert result.code in ({0, 1} if name == "doctor" else {0}), result.err

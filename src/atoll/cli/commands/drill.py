@@ -135,9 +135,7 @@ def _drill(invocation: Invocation, fault: str, said: dict[str, Any]) -> int:
         text = said.get(name)
         return None if text is None else seconds(text, name="--" + name.replace("_", "-"))
 
-    promises = Promises(
-        lost=said["expect_lost"], recovery=duration("expect_recovery"), full=duration("expect_full")
-    )
+    promises = Promises(lost=said["expect_lost"], recovery=duration("expect_recovery"), full=duration("expect_full"))
     return drill(
         invocation,
         Wish(
