@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from atoll.gateway import breaker, budget, policies
+from atoll.gateway import breaker, budget, leading, policies
 from atoll.gateway.config import CHECKS, Backend, Kind, Server, Traits, map_path
 from atoll.gateway.frontend import address
 from atoll.gateway.members import health_request
@@ -139,6 +139,11 @@ def server_options(traits: Traits, server: Server) -> list[str]:
     return words
 
 
+def defaults_of(traits: Traits) -> str:
+    """The `defaults` that a section comes from."""
+    return f"{traits.kind.value}:led" if leading.speaks(traits) else traits.kind.value
+
+
 def cookie_name(service: str) -> str:
     """The sticky cookie of a service; service names have no `_`, so no two share one."""
     return f"ATOLL_{service.upper().replace('-', '_')}"
@@ -150,7 +155,9 @@ def milliseconds(seconds: float) -> str:
 
 
 def _head(name: str, traits: Traits, service: str) -> list[str]:
-    lines = [section("backend", name, "from", traits.kind.value), *_balance(traits.kind, traits.balance)]
+    lines = [section("backend", name, "from", defaults_of(traits)), *_balance(traits.kind, traits.balance)]
+    if leading.speaks(traits):
+        lines.append(leading.PIN)
     if traits.check_timeout != Traits().check_timeout:
         lines.append(line("timeout", "check", milliseconds(traits.check_timeout)))
     if traits.sticky:

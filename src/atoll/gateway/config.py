@@ -21,10 +21,15 @@ ROUTES, SERVICES, CHECKS, BREAKERS, POLICIES = "routes", "services", "checks", "
 """The maps: what a route compiles to; mesh names and ports to backends; what a backend's health check asks for; the numbers
 of each circuit breaker; what else counts for a route, a call or a service."""
 
-MAPS = (BREAKERS, CHECKS, POLICIES, ROUTES, SERVICES)
+LEADERS, CLOSED = "leaders", "closed"
+"""More maps: the server that leads an active-passive service, with its fencing number; services in maintenance."""
+MAPS = (BREAKERS, CHECKS, CLOSED, LEADERS, POLICIES, ROUTES, SERVICES)
 
 NOBODY = "edge:nobody"
 """The section for requests whose service does not exist: it has no servers and answers 503."""
+
+MAINTENANCE = "edge:maintenance"
+"""The section for requests to a service in maintenance; it has no servers and says so."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     sticky: bool = False
     check_timeout: float = 1.0
     """Seconds a health check may take once connected."""
+    led: bool = False
+    """Active-passive: one server leads and gets everything, with its fencing number; the others stand by."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,11 +117,13 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     """Five failed requests in a row take it out until its check passes. Only with a check, and with another server."""
     drained: bool = False
     """Takes no new requests (draining or maint), finishes what it has."""
+    standby: bool = False
+    """Another one leads: it is checked and gets no requests."""
 
     @property
     def effective_weight(self) -> int:
         """The weight as HAProxy gets it: 0 is its word for drained."""
-        return 0 if self.drained else self.weight
+        return 0 if self.drained or self.standby else self.weight
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,9 +15,13 @@ import msgspec
 
 from atoll.errors import AtollError, InvalidValue, Overloaded
 from atoll.gateway.breaker import breaker_entries
+from atoll.gateway.closed import closed_entries, closed_services
 from atoll.gateway.config import (
     BREAKERS,
     CHECKS,
+    CLOSED,
+    LEADERS,
+    MAINTENANCE,
     POLICIES,
     ROUTES,
     SERVICES,
@@ -30,6 +34,7 @@ from atoll.gateway.config import (
 )
 from atoll.gateway.ejection import NO_OUTLIERS, NONE, Ejections, Outliers
 from atoll.gateway.goals import Goals
+from atoll.gateway.leading import leader_entries
 from atoll.gateway.maps import HeaderNames, compile_routes, header_sets, set_name
 from atoll.gateway.members import check_entry, check_of, servers_of, traits_of
 from atoll.gateway.mesh import call_ports, mesh_entries, service_ports
@@ -38,7 +43,8 @@ from atoll.gateway.upstream import Upstream, upstream_of
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.breaker import word_problems
-from atoll.model.names import ServiceName
+from atoll.model.maintenance import Maintenance
+from atoll.model.names import InstanceId, ServiceName
 from atoll.model.policy import TIMEOUT_CEILING, Policy, policy_problems
 from atoll.model.route import METHODS, Route
 from atoll.model.service import Instance, Service
@@ -68,6 +74,7 @@ class Members(msgspec.Struct, frozen=True):
     service: Service
     instances: tuple[Instance, ...]
     outliers: Outliers
+    leader: InstanceId | None
     backend: Backend
     refused: tuple[str, ...]
 
@@ -99,6 +106,7 @@ class Frame(msgspec.Struct, frozen=True):
 
     known_services: tuple[Service, ...]
     known_routes: tuple[Route, ...]
+    known_words: tuple[Maintenance, ...]
     services: dict[ServiceName, Service]
     traits: dict[ServiceName, Traits]
     sections: Sections
@@ -115,6 +123,7 @@ class Frame(msgspec.Struct, frozen=True):
             and previous is self.made
             and _same(self.known_services, tuple(snapshot.services.values()))
             and _same(self.known_routes, tuple(snapshot.routes.values()))
+            and _same(self.known_words, tuple(snapshot.maintenance.values()))
         )
 
 
@@ -151,7 +160,8 @@ def intend(
     objections: list[str] = []
     backends = tuple(_backends(snapshot, frame, memo, ejected, objections))
     _refuse_over("servers", sum(len(backend.servers) for backend in backends), SERVER_LIMIT)
-    config = msgspec.structs.replace(frame.config, revision=snapshot.revision, backends=backends)
+    maps = {**frame.config.maps, LEADERS: tuple(leader_entries(backends, snapshot.leaders))}
+    config = msgspec.structs.replace(frame.config, revision=snapshot.revision, backends=backends, maps=maps)
     config = _numbered(topped_up(config, settings) if previous is None else config, previous)
     memo.frame = msgspec.structs.replace(frame, made=config) if previous is not None else None  # slots were added
     return Intent(config, tuple(dict.fromkeys((*frame.refused, *objections))))
@@ -173,14 +183,22 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     _refuse_over("upstreams", len(wanted), BACKEND_LIMIT)
     placed = place({upstream: traits[upstream.service] for upstream in wanted}, previous)
     sections = tuple((upstream, str(upstream), placed.names[upstream]) for upstream in sorted(placed.names, key=str))
+    closed = closed_services(snapshot.maintenance.values())
     spoken = {name: service for name, service in services.items() if traits[name].kind is not Kind.TCP}
-    goals = Goals(spoken, {upstream: name for upstream, name in placed.names.items() if upstream.service in spoken})
+    leads = {
+        upstream: MAINTENANCE if upstream.service in closed else name
+        for upstream, name in placed.names.items()
+        if upstream.service in spoken
+    }
+    goals = Goals(spoken, leads)
     refused += _lost_shares(routes, services, traits)
     ports = service_ports(services.values(), settings, refused)
     calls = call_ports(services.values(), spoken, settings, ports, refused)
     maps = {
         BREAKERS: tuple(breaker_entries(spoken.values())),
         CHECKS: tuple(_check_entries(sections, judged)),
+        CLOSED: tuple(closed_entries(closed)),
+        LEADERS: (),
         ROUTES: _compiled(routes, goals, memo),
         SERVICES: tuple(mesh_entries(ports, calls, goals)),
         POLICIES: goals.lines(routes, calls.values()),
@@ -201,7 +219,7 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
             if traits[name].kind is Kind.TCP
         ),
     )
-    facts = tuple(snapshot.services.values()), tuple(snapshot.routes.values())
+    facts = tuple(snapshot.services.values()), tuple(snapshot.routes.values()), tuple(snapshot.maintenance.values())
     return Frame(*facts, services, traits, sections, config, tuple(refused))
 
 
@@ -326,12 +344,14 @@ def _backends(
         service = frame.services[upstream.service]
         mine = tuple(filter(upstream.has, by_service.get(upstream.service, ())))
         judged = outliers.get(upstream.service, NO_OUTLIERS)
+        leader = snapshot.leaders[service.name].instance if service.name in snapshot.leaders else None
         members = known.get(label)
         same = members is not None and members.service is service and members.outliers == judged
+        same = same and members is not None and members.leader == leader
         if members is None or not same or not _same(members.instances, mine):
-            servers, objections = servers_of(label, service, mine, judged)
+            servers, objections = servers_of(label, service, mine, judged, leader)
             backend = _backend(section, upstream, label, frame.traits, servers)
-            members = Members(service, mine, judged, backend, objections)
+            members = Members(service, mine, judged, leader, backend, objections)
         elif members.backend.name != section:
             backend = _backend(section, upstream, label, frame.traits, members.backend.servers)
             members = msgspec.structs.replace(members, backend=backend)

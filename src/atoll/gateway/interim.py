@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from atoll.gateway.config import CHECKS, ROUTES, SERVICES, Backend, Entries, GatewayConfig
+from atoll.gateway.config import CHECKS, LEADERS, ROUTES, SERVICES, Backend, Entries, GatewayConfig
+from atoll.gateway.leading import speaks
 from atoll.gateway.plan import sections
 
 _BACKEND = 2
@@ -42,6 +43,9 @@ def interim(running: GatewayConfig, wanted: GatewayConfig, *, hopeless: bool = F
     taken = used | {backend.name for backend in idle}
     moved = {name: home for name, home in homes.items() if name != home}
     maps = _moved(wanted.maps, moved) if moved else dict(wanted.maps)
+    if not any(speaks(section.traits) for section in loaded.values()):
+        maps = {name: said for name, said in maps.items() if name != LEADERS}  # no rule that is loaded reads it
+        maps |= {LEADERS: running.maps[LEADERS]} if LEADERS in running.maps else {}
     if not hopeless and unreachable(running, wanted):
         maps |= {name: running.maps[name] for name in (ROUTES, SERVICES) if name in running.maps}
     return msgspec.structs.replace(

@@ -14,8 +14,9 @@ from atoll.gateway.ejection import NO_OUTLIERS, Outliers
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.address import endpoint
+from atoll.model.names import InstanceId
 from atoll.model.registration import WEIGHT_CEILING
-from atoll.model.service import ROUTABLE, Balance, BalanceKind, Check, CheckKind, Instance, Protocol, Service
+from atoll.model.service import ROUTABLE, Balance, BalanceKind, Check, CheckKind, Instance, Mode, Protocol, Service
 
 ASKED = frozenset({CheckKind.HTTP, CheckKind.TCP, CheckKind.GRPC})
 """Checks that HAProxy makes; of the others the node knows."""
@@ -35,11 +36,20 @@ def traits_of(service: Service) -> Traits:
     """
     balance = _balance(service)
     if service.check.kind not in ASKED:
-        return Traits(kind=_kind(service), balance=balance, sticky=_sticky(service))
+        return Traits(kind=_kind(service), balance=balance, sticky=_sticky(service), led=is_led(service))
     _within("check timeout", service.check.timeout, CHECK_FLOOR, CHECK_CEILING)
     return Traits(
-        kind=_kind(service), balance=balance, sticky=_sticky(service), check_timeout=float(service.check.timeout)
+        kind=_kind(service),
+        balance=balance,
+        sticky=_sticky(service),
+        check_timeout=float(service.check.timeout),
+        led=is_led(service),
     )
+
+
+def is_led(service: Service) -> bool:
+    """Whether one instance of it gets everything."""
+    return service.mode is Mode.ACTIVE_PASSIVE
 
 
 def check_of(service: Service) -> Check | None:
@@ -82,9 +92,13 @@ def health_request(service: str) -> bytes:
 
 
 def servers_of(
-    upstream: str, service: Service, instances: Sequence[Instance], outliers: Outliers = NO_OUTLIERS
+    upstream: str,
+    service: Service,
+    instances: Sequence[Instance],
+    outliers: Outliers = NO_OUTLIERS,
+    leader: InstanceId | None = None,
 ) -> tuple[tuple[Server, ...], tuple[str, ...]]:
-    """The servers of an upstream, by instance id, and what was wrong with those left out.
+    """The servers of an upstream, by instance id, and what was wrong with those left out. `leader`: of a led service.
 
     Ejection after failed requests needs a check to come back by and another server to go on with: it is off for the
     only server that takes requests, and in a panic. An outlier gets its share of its weight.
@@ -117,6 +131,7 @@ def servers_of(
                     slow_start=max(0.0, float(service.slow_start)),
                     eject=check is not None and company > 1 and not panic,
                     drained=not takes,
+                    standby=is_led(service) and instance.id != leader,
                 )
             )
         )
@@ -154,7 +169,7 @@ def _kind(service: Service) -> Kind:
 
 
 def _sticky(service: Service) -> bool:
-    return service.sticky and service.protocol is not Protocol.TCP
+    return service.sticky and service.protocol is not Protocol.TCP and not is_led(service)
 
 
 def _balance(service: Service) -> Balance:

@@ -170,10 +170,24 @@ BREAKER_OPEN = Answer(
     detail="It is kept from requests for a while: it failed too often, or an operator said so",
     headers=(("retry-after", "%[var(txn.wait)]"),),
 )  # fmt: skip
+IN_MAINTENANCE = Answer(
+    status=503, code="maintenance", title="In maintenance", origin=Origin.SERVICE, retryable=_YES, service=True,
+    detail="An operator took the service out of the traffic",
+    headers=(("retry-after", "%[var(txn.wait)]"),),
+)  # fmt: skip
 UNKNOWN_SERVICE = Answer(
     status=503, code="unknown-service", title="Unknown service", origin=Origin.SERVICE, retryable=_YES,
     detail="No service of this name (Host, /svc/NAME/ or port) is registered", headers=retry(1),
 )  # fmt: skip
 
-ANSWERS = (*PAGES, HOST_REFUSED, PATH_REFUSED, NO_ROUTE, METHOD_NOT_ALLOWED, BREAKER_OPEN, UNKNOWN_SERVICE)
+ANSWERS = (
+    *PAGES,
+    HOST_REFUSED,
+    PATH_REFUSED,
+    NO_ROUTE,
+    METHOD_NOT_ALLOWED,
+    BREAKER_OPEN,
+    IN_MAINTENANCE,
+    UNKNOWN_SERVICE,
+)
 """Everything that gateway and mesh answer by themselves."""

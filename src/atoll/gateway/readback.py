@@ -344,7 +344,7 @@ def _servers(backend: Backend, rows: dict[str, ServerRow]) -> tuple[tuple[Server
             servers.append(server)
             continue
         else:
-            servers.append(msgspec.structs.replace(server, weight=row.weight, drained=False))
+            servers.append(msgspec.structs.replace(server, weight=row.weight, drained=False, standby=False))
         changed = True
     # the very same words when nothing differs, in their order: whoever compares by identity is quick
     return (tuple(servers) if changed else backend.servers), halted

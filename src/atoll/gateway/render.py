@@ -11,8 +11,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from atoll.gateway import breaker, budget
-from atoll.gateway.backend import ANSWER_RULES, CHECK_RULES, REQUEST_RULES, backend_section, milliseconds, slot_section
+from atoll.gateway import breaker, budget, leading
+from atoll.gateway.backend import (
+    ANSWER_RULES,
+    CHECK_RULES,
+    REQUEST_RULES,
+    backend_section,
+    defaults_of,
+    milliseconds,
+    slot_section,
+)
+from atoll.gateway.closed import closed_section
 from atoll.gateway.config import (
     MAPS,
     NOBODY,
@@ -78,11 +87,13 @@ def render(
         *([ring_section(log)] if log else []),
         _defaults(settings, logged=logged),
         *(_kind_defaults(kind, logged=logged) for kind in Kind),
+        *(_led_defaults(kind, logged=logged) for kind in _led(config)),
         _peers(files),
         gateway_frontend(config, settings, logged=logged),
         mesh_frontend(config, settings, logged=logged),
         tcp_frontends(config, logged=logged),
         section("backend", NOBODY, "from", "base") + "\n",
+        closed_section(),
         budget.budget_section(),
         breaker.breaker_section(PEERS),
         *_sections((*config.backends, *config.idle), memo),
@@ -186,6 +197,18 @@ def _kind_defaults(kind: Kind, *, logged: bool) -> str:
         return section("defaults", kind.value, "from", "bytes") + "\n"
     answer = GRPC_RULES + ANSWER_RULES if logged and kind in (Kind.GRPC, Kind.CALLS) else ANSWER_RULES
     return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{REQUEST_RULES}{answer}"
+
+
+def _led(config: GatewayConfig) -> list[Kind]:
+    """The kinds of which there are active-passive services."""
+    every = {backend.traits for backend in (*config.backends, *config.idle)}
+    kinds = {traits.kind for traits in every if leading.speaks(traits)}
+    return [kind for kind in Kind if kind in kinds]
+
+
+def _led_defaults(kind: Kind, *, logged: bool) -> str:
+    usual, led = (section("defaults", defaults_of(Traits(kind=kind, led=led)), "from", "base") for led in (False, True))
+    return _kind_defaults(kind, logged=logged).replace(usual, led).replace(REQUEST_RULES, leading.RULES + REQUEST_RULES)
 
 
 def _peers(files: Files) -> str:

@@ -154,11 +154,12 @@ class Traffic:
                 self.on_breaker(each, known)
 
     def _routed(self) -> set[Answerer]:
+        """Who takes requests, or would if it led."""
         return {
             (backend.service, server.instance)
             for backend in self._config().backends
             for server in backend.servers
-            if server.effective_weight > 0
+            if server.effective_weight > 0 or (server.standby and not server.drained)
         }
 
     async def _sessions(self, service: ServiceName, instance: InstanceId) -> int | None:

@@ -96,6 +96,51 @@ class StateChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cause: str = ""
 
 
+class MaintenanceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take a service (`orders`), an instance (`orders/orders-2`) or a zone (`zone:b`) out of the traffic."""
+
+    target: str
+    reason: str
+    seconds: float | None = None
+    """How long; None: until it is taken back."""
+
+
+class MaintenanceEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take a word of maintenance back."""
+
+    target: str
+
+
+class MaintenanceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A word of maintenance, and the instances it keeps out now, as `service/instance`."""
+
+    target: str
+    reason: str
+    since: float
+    until: float
+    """0: when somebody takes it back."""
+    instances: tuple[str, ...] = ()
+
+
+class Maintenances(msgspec.Struct, frozen=True, kw_only=True):
+    """Every word of maintenance in force, by target."""
+
+    revision: int
+    words: tuple[MaintenanceView, ...] = ()
+
+
+class LeaderView(msgspec.Struct, frozen=True, kw_only=True):
+    """Who leads an active-passive service; `instance` is null while nobody is fit."""
+
+    service: ServiceName
+    instance: str | None
+    fencing: int
+    """Greater with every term; a store that remembers the greatest it has seen can refuse a leader of before."""
+    since: float
+    cause: str
+    revision: int
+
+
 class Instances(msgspec.Struct, frozen=True, kw_only=True):
     """The instances of a service, by id."""
 
@@ -174,6 +219,8 @@ class Verb(StrEnum):
     FAILING = "failing"
     DRAINING = "draining"
     MAINT = "maint"
+    LEADING = "leading"
+    """It leads its active-passive service from now on."""
     EXPIRED = "expired"
     DEREGISTERED = "deregistered"
     DRILL = "drill"

@@ -19,7 +19,7 @@ from atoll.model.breaker import BreakerWord, word_problems
 from atoll.model.names import HeaderName, Token
 from atoll.model.policy import Policy, policy_problems
 from atoll.model.route import METHODS, Match, Route, Share
-from atoll.model.service import Balance, BalanceKind, Check, Run, Scrape, Service
+from atoll.model.service import Balance, BalanceKind, Check, Mode, Run, Scrape, Service
 
 DURATION_CEILING = 86_400.0
 """Seconds: a day. Longer checks, graces and timeouts are mistakes."""
@@ -54,6 +54,8 @@ def checked_service(said: Service) -> Service:
         InvalidName: a name that does not follow its grammar.
         InvalidValue: a number or text outside its limits; field `field` names it.
     """
+    if said.mode is Mode.ACTIVE_PASSIVE and said.sticky:
+        raise _invalid("sticky", "a leader gets every request: no client is kept on another instance")
     return msgspec.structs.replace(
         said,
         name=names.service_name(said.name, field="name"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from atoll.model.maintenance import Target
 from atoll.model.names import InstanceId, Key, RouteName, ServiceName
 
 SERVICES = "services/"
 INSTANCES = "instances/"
 ROUTES = "routes/"
 HISTORY = "history/"
-FACTS = (SERVICES, INSTANCES, ROUTES)
+MAINTENANCE = "maintenance/"
+LEADERS = "leaders/"
+FACTS = (SERVICES, INSTANCES, ROUTES, MAINTENANCE, LEADERS)
 """The prefixes that make up a snapshot."""
 
 
@@ -25,6 +28,20 @@ def instance_key(service: ServiceName, instance: InstanceId) -> Key:
 def route_key(name: RouteName) -> Key:
     """`routes/<name>`."""
     return Key(ROUTES + name)
+
+
+def maintenance_key(target: Target) -> Key:
+    """`maintenance/service/<name>`, `maintenance/instance/<service>/<id>` or `maintenance/zone/<zone>`."""
+    if target.zone is not None:
+        return Key(f"{MAINTENANCE}zone/{target.zone}")
+    if target.instance is not None:
+        return Key(f"{MAINTENANCE}instance/{target.service}/{target.instance}")
+    return Key(f"{MAINTENANCE}service/{target.service}")
+
+
+def leader_key(service: ServiceName) -> Key:
+    """`leaders/<service>`."""
+    return Key(LEADERS + service)
 
 
 def history_key(service: ServiceName, wall: float, order: int) -> Key:

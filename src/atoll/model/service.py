@@ -134,6 +134,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether that replacement goes one by one, new before old."""
 
 
+class Mode(StrEnum):
+    """Which instances of a service get requests."""
+
+    ACTIVE_ACTIVE = "active-active"
+    ACTIVE_PASSIVE = "active-passive"
+    """One, the leader; the others stand by until it fails."""
+
+
 class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The fact `services/<name>`."""
 
@@ -143,6 +151,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     balance: Balance = msgspec.field(default_factory=Balance)
     sticky: bool = False
     """Keep a client on one instance by a cookie of the gateway's own."""
+    mode: Mode = Mode.ACTIVE_ACTIVE
     slow_start: float = 0.0
     """Seconds over which a returning instance ramps up to its weight."""
     policy: Policy = msgspec.field(default_factory=Policy)
@@ -202,3 +211,5 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why it is in this state; empty when there is nothing to explain."""
     since: float = 0.0
     """Wall time at which the state was entered."""
+    maintenance: str = ""
+    """The target of the operator's word that keeps it out; empty: no such word does."""

@@ -12,8 +12,22 @@ from typing import TypeVar
 
 import msgspec
 
+from atoll.errors import AtollError
 from atoll.kit.text import scrub
-from atoll.model.keys import INSTANCES, ROUTES, SERVICES, instance_key, route_key, service_key
+from atoll.model.keys import (
+    INSTANCES,
+    LEADERS,
+    MAINTENANCE,
+    ROUTES,
+    SERVICES,
+    instance_key,
+    leader_key,
+    maintenance_key,
+    route_key,
+    service_key,
+)
+from atoll.model.leader import Leader
+from atoll.model.maintenance import Maintenance, Target, parse_target
 from atoll.model.names import InstanceId, RouteName, ServiceName
 from atoll.model.route import Route
 from atoll.model.service import Instance, Service
@@ -23,12 +37,15 @@ T = TypeVar("T")
 
 @dataclass
 class Snapshot:
-    """Services, instances and routes at `revision`. Mutable on purpose: one owner applies events to it in order."""
+    """Services, instances, routes, words of maintenance and leaders at `revision`. Mutable on purpose: one owner applies events to it in order."""
 
     revision: int = 0
     services: dict[ServiceName, Service] = field(default_factory=dict)
     instances: dict[tuple[ServiceName, InstanceId], Instance] = field(default_factory=dict)
     routes: dict[RouteName, Route] = field(default_factory=dict)
+    maintenance: dict[str, Maintenance] = field(default_factory=dict)
+    """By key."""
+    leaders: dict[ServiceName, Leader] = field(default_factory=dict)
     quarantined: dict[str, str] = field(default_factory=dict)
 
     def put(self, key: str, value: bytes) -> None:
@@ -47,7 +64,15 @@ class Snapshot:
                 route = decode(value, Route)
                 _same(key, route_key(route.name))
                 self.routes[route.name] = route
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            elif key.startswith(MAINTENANCE):
+                word = decode(value, Maintenance)
+                _same(key, maintenance_key(parse_target(word.target)))
+                self.maintenance[key] = word
+            elif key.startswith(LEADERS):
+                leader = decode(value, Leader)
+                _same(key, leader_key(leader.service))
+                self.leaders[leader.service] = leader
+        except (msgspec.DecodeError, ValueError, RecursionError, AtollError) as error:
             self.quarantined[key] = scrub(str(error), limit=200)
 
     def delete(self, key: str) -> None:
@@ -58,6 +83,10 @@ class Snapshot:
             self.services.pop(ServiceName(rest), None)
         elif f"{kind}/" == ROUTES:
             self.routes.pop(RouteName(rest), None)
+        elif f"{kind}/" == MAINTENANCE:
+            self.maintenance.pop(key, None)
+        elif f"{kind}/" == LEADERS:
+            self.leaders.pop(ServiceName(rest), None)
         elif f"{kind}/" == INSTANCES:
             service, _, instance = rest.partition("/")
             self.instances.pop((ServiceName(service), InstanceId(instance)), None)
@@ -66,6 +95,19 @@ class Snapshot:
         """The instances of one service, by id."""
         found = (instance for (name, _), instance in self.instances.items() if name == service)
         return sorted(found, key=lambda instance: instance.id)
+
+    def kept_out(self, instance: Instance, wall: float) -> Maintenance | None:
+        """The word of maintenance that keeps `instance` out at `wall`: its own, its service's or its zone's."""
+        if not self.maintenance:
+            return None
+        targets = [Target(service=instance.service, instance=instance.id), Target(service=instance.service)]
+        if instance.zone is not None:
+            targets.append(Target(zone=instance.zone))
+        for target in targets:
+            word = self.maintenance.get(maintenance_key(target))
+            if word is not None and word.holds(wall):
+                return word
+        return None
 
     @classmethod
     def load(cls, revision: int, facts: Iterable[tuple[str, bytes]]) -> Snapshot:

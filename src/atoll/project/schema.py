@@ -165,6 +165,8 @@ class Service(Policy):
     balance: Annotated[tuple[str, str] | None, words.balance()] = None
     """How an instance is chosen: `least_connections` (default), `round_robin`, `random`, `hash` (by client address), or
     `{hash: client_ip | path | header:NAME}`."""
+    mode: Literal["active-active", "active-passive"] = "active-active"
+    """`active-passive`: one instance leads and gets every request, the others stand by."""
     sticky: Truth = False
     """Keep a client on one instance by a cookie."""
     slow_start: Wait = 0.0

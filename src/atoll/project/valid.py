@@ -25,7 +25,7 @@ from atoll.model.checked import (
 from atoll.model.names import ServiceName
 from atoll.model.project import Project
 from atoll.model.route import Route
-from atoll.model.service import BalanceKind, Check, Condition, Restart, Run, Service
+from atoll.model.service import BalanceKind, Check, Condition, Mode, Restart, Run, Service
 from atoll.project.finding import Code, Finding, Path, invalid
 from atoll.project.node import KEY
 from atoll.project.policies_valid import check_policies
@@ -135,6 +135,10 @@ def check_service(service: Service) -> Iterator[Finding]:
     if service.balance.kind is BalanceKind.HASH and not _HASH_ON.fullmatch(service.balance.hash_on):
         yield _bad("should hash client_ip, path or header:NAME", (*here, "balance"))
     yield from _durations(here, slow_start=service.slow_start)
+    if service.mode is Mode.ACTIVE_PASSIVE and service.sticky:
+        yield _bad(
+            "a leader gets every request: `sticky` and `mode: active-passive` exclude each other", (*here, "sticky")
+        )
     if service.scrape is not None:
         yield from (
             finding

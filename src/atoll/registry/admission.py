@@ -70,7 +70,13 @@ def admit(
     if not shown and not same_place:
         fresh = _new(said, token, wall)
         if current.state is State.MAINT:  # maintenance is about the id; draining was about the process that is gone
-            fresh = msgspec.structs.replace(fresh, state=State.MAINT, cause=current.cause, since=current.since)
+            fresh = msgspec.structs.replace(
+                fresh,
+                state=State.MAINT,
+                cause=current.cause,
+                since=current.since,
+                maintenance=current.maintenance,
+            )
         return Admission(Kind.REPLACE, fresh)
     merged = msgspec.structs.replace(
         said,
@@ -79,6 +85,7 @@ def admit(
         state=current.state,
         cause=current.cause,
         since=current.since,
+        maintenance=current.maintenance,
     )
     return Admission(Kind.RENEW if merged == current else Kind.CHANGE, merged)
 

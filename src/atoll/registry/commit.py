@@ -56,6 +56,10 @@ class Draft:
         self.put(instance_key(instance.service, instance.id), encode(instance))
         self.operations.append(self.journal.write(verb, instance, self.wall, cause=cause))
 
+    def note(self, verb: Verb, instance: Instance, *, cause: str) -> None:
+        """Tell the history of something that changes nothing in the instance's own fact."""
+        self.operations.append(self.journal.write(verb, instance, self.wall, cause=cause))
+
     def remove(self, verb: Verb, instance: Instance, *, cause: str) -> None:
         """Delete an instance and tell the history."""
         self.delete(instance_key(instance.service, instance.id))

@@ -14,9 +14,9 @@ from collections import defaultdict
 from atoll.errors import Compacted, Resync
 from atoll.kit.logs import Log
 from atoll.model.address import Endpoint
-from atoll.model.keys import FACTS, HISTORY, INSTANCES, instance_key, service_key
+from atoll.model.keys import FACTS, HISTORY, INSTANCES, SERVICES, instance_key, service_key
 from atoll.model.names import InstanceId, Key, ServiceName
-from atoll.model.service import Instance
+from atoll.model.service import Instance, Mode
 from atoll.model.snapshot import Snapshot
 from atoll.registry.expiry import InstanceKey
 from atoll.store.base import Change, Entry, EventKind, Expect, Revision, Store
@@ -32,6 +32,8 @@ class Facts:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._order = itertools.count()
+        self.stirred = asyncio.Event()
+        """Set when something changed that may concern who leads; whoever looks clears it."""
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._start(Revision(0))
 
@@ -42,6 +44,9 @@ class Facts:
         self._modified: dict[str, Revision] = {}
         self._at: dict[Endpoint, set[InstanceKey]] = defaultdict(set)
         self._of: dict[ServiceName, set[InstanceId]] = defaultdict(set)
+        self.passive: set[ServiceName] = set()
+        """Services of `mode: active-passive`."""
+        self.stirred.set()
 
     @property
     def revision(self) -> int:
@@ -115,12 +120,18 @@ class Facts:
     def apply(self, change: Change) -> None:
         """Take over one commit (or progress mark)."""
         for event in change.events:
+            self._stir(event.entry.key)
             if event.kind is EventKind.DELETE:
                 self._delete(event.entry.key)
             else:
                 self._put(event.entry)
         self.snapshot.revision = max(self.snapshot.revision, change.revision)
         self._wake()
+
+    def _stir(self, key: Key) -> None:
+        kind, _, rest = key.partition("/")
+        if f"{kind}/" == SERVICES or (f"{kind}/" == INSTANCES and ServiceName(rest.partition("/")[0]) in self.passive):
+            self.stirred.set()
 
     async def reached(self, revision: Revision) -> None:
         """Wait until the view includes `revision`."""
@@ -147,6 +158,12 @@ class Facts:
         reason = self.snapshot.quarantined.get(entry.key)
         if reason is not None:
             log.error("a record cannot be read and was set aside", key=entry.key, reason=reason)
+        if entry.key.startswith(SERVICES):
+            name = ServiceName(entry.key.removeprefix(SERVICES))
+            said = self.snapshot.services.get(name)
+            self.passive.discard(name)
+            if said is not None and said.mode is Mode.ACTIVE_PASSIVE:
+                self.passive.add(name)
         if entry.key.startswith(INSTANCES) and reason is None:
             service, _, instance = entry.key.removeprefix(INSTANCES).partition("/")
             key = ServiceName(service), InstanceId(instance)
@@ -159,6 +176,7 @@ class Facts:
             self._unlink(key)
             self.snapshot.delete(key)
             self._modified.pop(key, None)
+            self.passive.discard(ServiceName(key.removeprefix(SERVICES)))
 
     def _unlink(self, key: Key) -> None:
         """Forget an instance in the indexes."""

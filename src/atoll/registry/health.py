@@ -37,6 +37,8 @@ class Health:
 
     state: State
     cause: str = ""
+    maintenance: str = ""
+    """The target of the word of maintenance that brought it about."""
 
 
 def health(word: Health | None, standing: Standing, checks: Sequence[ServerReport]) -> Health:

@@ -164,6 +164,7 @@ class Registry:
         instance = admission.instance
         if admission.kind is Kind.CHANGE:
             instance = self._with_health(instance, Standing.FRESH, draft.wall)
+        instance = self._kept_out(instance, draft.wall)
         draft.change(_verb(admission.kind), instance)
         draft.require(service_key(key[0]))
         if not self.facts.knows(key[0]):
@@ -255,12 +256,13 @@ class Registry:
                 draft.require(store_key(key), modified)
             word = Health(state, scrub(cause, limit=CAUSE_LIMIT) or "by operator") if state in WORDS else None
             wanted = self._believed(msgspec.structs.replace(current, state=State.PASSING, cause=""), word)
-            if wanted == Health(current.state, current.cause):
+            if wanted == Health(current.state, current.cause, current.maintenance):
                 return current, Revision(self.facts.revision)
             changed = msgspec.structs.replace(
                 current,
                 state=wanted.state,
                 cause=wanted.cause,
+                maintenance=wanted.maintenance,
                 since=current.since if wanted.state is current.state else draft.wall,
             )
             draft.change(VERB_OF[changed.state], changed)
@@ -309,7 +311,7 @@ class Registry:
     def _transition(self, key: InstanceKey) -> tuple[Instance, Instance] | None:
         """An instance as it is recorded and as it should be, if these differ and the change may be written now."""
         current = self.facts.instance(key)
-        if current is None or current.state in WORDS:
+        if current is None or (current.state in WORDS and not current.maintenance):
             return None
         wanted = self._believed(current, None)
         same_state = wanted.state is current.state
@@ -319,14 +321,23 @@ class Registry:
             current,
             state=wanted.state,
             cause=wanted.cause,
+            maintenance=wanted.maintenance,
             since=current.since if same_state else self.clock.wall(),
         )
-        if (_by_check(current) or _by_check(after)) and not self.damper.allows(key, self.clock.now()):
+        if (
+            not current.maintenance
+            and not after.maintenance
+            and (_by_check(current) or _by_check(after))
+            and not self.damper.allows(key, self.clock.now())
+        ):
             return None
         return current, after
 
     def _believed(self, instance: Instance, word: Health | None) -> Health:
         key, now = key_of(instance), self.clock.now()
+        kept_out = self.facts.snapshot.kept_out(instance, self.clock.wall()) if word is None else None
+        if kept_out is not None:
+            return Health(State.MAINT, scrub(kept_out.cause, limit=CAUSE_LIMIT), kept_out.target)
         checks = self.nodes.checks(key, instance.port, now)
         if not checks and _by_check(instance) and word is None and now - self.started < REPORT_TTL:
             return Health(instance.state, instance.cause)  # after a restart, until the nodes have had time to report
@@ -338,6 +349,15 @@ class Registry:
         wanted = health(None, standing, self.nodes.checks(key_of(instance), instance.port, self.clock.now()))
         since = instance.since if wanted.state is instance.state else wall
         return msgspec.structs.replace(instance, state=wanted.state, cause=wanted.cause, since=since)
+
+    def _kept_out(self, instance: Instance, wall: float) -> Instance:
+        """A newcomer under a word of maintenance is out from its first moment."""
+        word = self.facts.snapshot.kept_out(instance, wall)
+        if word is None or (instance.state in WORDS and not instance.maintenance):
+            return instance
+        since = instance.since if instance.state is State.MAINT else wall
+        cause = scrub(word.cause, limit=CAUSE_LIMIT)
+        return msgspec.structs.replace(instance, state=State.MAINT, cause=cause, since=since, maintenance=word.target)
 
     def _standing(self, key: InstanceKey) -> Standing:
         if key not in self.verdict.lapsed or key in self.renewed:

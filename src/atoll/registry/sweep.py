@@ -10,9 +10,11 @@ from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.model.answers import Verb
 from atoll.model.names import ServiceName
+from atoll.registry import leadership
 from atoll.registry.archive import Archive
 from atoll.registry.expiry import GLOBAL, Hold, InstanceKey, Rules, decide
 from atoll.registry.facts import store_key
+from atoll.registry.maintenance import end_lapsed
 from atoll.registry.registry import Registry
 from atoll.registry.stalls import STEP
 
@@ -34,6 +36,7 @@ async def running(registry: Registry, archive: Archive) -> AsyncIterator[None]:
     registry.journal.follow(await archive.newest())
     async with owned("registry") as tasks:
         tasks.start("follow", registry.facts.follow())
+        tasks.start("leaders", leadership.running(registry))
         tasks.start("prune", _prune(registry, archive))
         tasks.start("sweep", _sweep(registry))
         yield
@@ -67,6 +70,7 @@ async def sweep(registry: Registry) -> None:
     try:
         for some in _chunks(registry.verdict.expire):
             await _expire(registry, some)
+        await end_lapsed(registry, registry.clock.wall())
         await registry.settle(list(registry.facts.snapshot.instances))
     except (Conflict, StorageFull, Overloaded) as error:
         log.warning("what the leases say could not be written; tried again at the next look", reason=error.code)

@@ -28,6 +28,10 @@ from atoll.model.answers import (
     FactPage,
     History,
     Instances,
+    LeaderView,
+    MaintenanceEnd,
+    MaintenanceRequest,
+    Maintenances,
     Nodes,
     Receivers,
     Registered,
@@ -204,6 +208,34 @@ class Client:
         """The operator's word: draining, maint, or passing (which takes it back)."""
         body = StateChange(state=state, cause=cause)
         return await self.call("PUT", f"{_instance(service, instance)}/state", Instances, body=body)
+
+    async def maintain(self, target: str, reason: str, *, seconds: float | None = None) -> Written:
+        """Take a service (`orders`), an instance (`orders/orders-2`) or a zone (`zone:b`) out of the traffic.
+
+        `seconds`: how long; None: until `end_maintenance`.
+        """
+        body = MaintenanceRequest(target=target, reason=reason, seconds=seconds)
+        return await self.call("POST", "/api/v1/maintenance", Written, body=body)
+
+    async def end_maintenance(self, target: str) -> Written:
+        """Give it its traffic back.
+
+        Raises:
+            NotFound: it is not in maintenance.
+        """
+        return await self.call("POST", "/api/v1/maintenance/end", Written, body=MaintenanceEnd(target=target))
+
+    async def maintenance(self) -> Maintenances:
+        """What an operator took out of the traffic."""
+        return await self.call("GET", "/api/v1/maintenance", Maintenances)
+
+    async def leader(self, service: ServiceName) -> LeaderView:
+        """Who leads a service of `mode: active-passive`, with the fencing number of the term.
+
+        Raises:
+            NotFound: there is no such service, or it has no leader.
+        """
+        return await self.call("GET", f"{_service(service)}/leader", LeaderView)
 
     async def report(self, report: NodeReport) -> Written:
         """Tell what this node runs."""

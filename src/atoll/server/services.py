@@ -12,6 +12,7 @@ from atoll.errors import Conflict, InvalidName, InvalidValue, LimitReached, NotF
 from atoll.model.answers import (
     BreakerRequest,
     History,
+    LeaderView,
     Receivers,
     RestartRequest,
     Scale,
@@ -23,8 +24,9 @@ from atoll.model.answers import (
 )
 from atoll.model.breaker import WORD_CEILING, BreakerWord
 from atoll.model.keys import service_key
+from atoll.model.leader import Leader
 from atoll.model.names import ServiceName
-from atoll.model.service import Instance, Protocol, Run, Service
+from atoll.model.service import Instance, Mode, Protocol, Run, Service
 from atoll.registry.catalog import unknown_service
 from atoll.registry.expiry import GLOBAL
 from atoll.server.control import Control
@@ -152,6 +154,25 @@ async def _change(control: Control, name: ServiceName, change: Callable[[Run], R
     return reply(ServiceFact(service=service, revision=revision))
 
 
+async def leader(control: Control, request: Request) -> Response:
+    """Who leads, with the fencing number of the term."""
+    name = service_in(request)
+    facts = control.registry.facts
+    if _found(control, name).mode is not Mode.ACTIVE_PASSIVE:
+        raise NotFound(f"{name} has no leader: all its instances work", hint="say `mode: active-passive`", service=name)
+    found = facts.snapshot.leaders.get(name, Leader(service=name))
+    return reply(
+        LeaderView(
+            service=name,
+            instance=found.instance,
+            fencing=found.fencing,
+            since=found.since,
+            cause=found.cause,
+            revision=facts.revision,
+        )
+    )
+
+
 async def history(control: Control, request: Request) -> Response:
     """What happened to the instances of a service; with `at`, who could receive traffic then."""
     name = service_in(request)
@@ -221,6 +242,14 @@ ENDPOINTS = (
         errors=(InvalidName, NotFound, StillInUse, StorageFull),
         query=(Query("force", "Remove its instances as well.", "boolean"),),
         conditional=True,
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{PATH}/leader",
+        summary="Who leads a service of mode active-passive, with the fencing number of the term.",
+        handler=leader,
+        answer=LeaderView,
+        errors=(InvalidName, NotFound),
     ),
     _command("scale", "Say how many instances shall run.", scale, Scale),
     _command("start", "Start a stopped service.", start),

@@ -60,7 +60,7 @@ def free_block(count: int) -> int:
 
 class Upstream:
     """An HTTP/1.1 server that answers its name; `/slow/N` sends N bytes, one each 20 ms; `/health` says what it is told;
-    `…/fail` fails, or everything while it is `failing`."""
+    `…/fail` fails, or everything while it is `failing`; `…/fencing` also tells the fencing number it was sent."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -105,10 +105,17 @@ class Upstream:
                         await asyncio.sleep(0.02)
                 else:
                     self.requests += 1
-                    writer.write(_response(self.name, status=500 if self.failing or path.endswith("/fail") else 200))
+                    fails = self.failing or path.endswith("/fail")
+                    body = f"{self.name} {_header(head, 'x-atoll-fencing')}" if path.endswith("/fencing") else self.name
+                    writer.write(_response(body, status=500 if fails else 200))
                 await writer.drain()
         self._peers.discard(writer)
         writer.close()
+
+
+def _header(head: bytes, name: str) -> str:
+    lines = (line.partition(":") for line in head.decode().lower().split("\r\n"))
+    return ",".join(value.strip() for key, _, value in lines if key == name)
 
 
 def _response(body: str, *, status: int = 200) -> bytes:
@@ -119,6 +126,7 @@ def _response(body: str, *, status: int = 200) -> bytes:
 class Answer:
     status: int
     body: str
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Client:
@@ -141,7 +149,9 @@ class Client:
             body = await reader.readexactly(length)
         if length is None or "connection: close" in head:
             self.close()
-        return Answer(int(head.split()[1]), body.decode())
+        lines = (line.partition(":") for line in head.split("\r\n")[1:])
+        told = {name: value.strip() for name, _, value in lines if name}
+        return Answer(int(head.split()[1]), body.decode(), told)
 
     def close(self) -> None:
         if self._streams is not None:

@@ -173,7 +173,6 @@ def test_service_register_sends_the_whole_registration(cli: Cli, api: FakeApi) -
     [
         (("drain", "orders", "orders-1", "--cause", "disk"), {"state": "draining", "cause": "disk"}, "drains"),
         (("undrain", "orders", "orders-1"), {"state": "passing", "cause": ""}, "takes requests again"),
-        (("maint", "orders", "orders-1"), {"state": "maint", "cause": ""}, "is in maintenance"),
     ],
 )
 def test_the_state_of_an_instance_is_put(

@@ -36,6 +36,7 @@ READS = {
     "env": ("env", "orders"),
     "explain": ("explain", "orders"),
     "breakers": ("breakers",),
+    "maint": ("maint",),
     "routes": ("routes",),
     "routes test": ("routes", "test", "GET", "/api"),
     "health": ("health",),
@@ -53,6 +54,8 @@ WRITES = {
     *(f"service {verb}" for verb in ("register", "deregister", "drain", "undrain", "maint")),
     *(f"breakers {verb}" for verb in ("open", "close", "reset")),
     *(f"drill {verb}" for verb in ("kill", "pause", "slow")),
+    "maint on",
+    "maint off",
 }
 """Every other command. A new command must be put into one of the two."""
 
@@ -92,6 +95,7 @@ def test_every_command_that_reads_answers_in_json(cli: Cli, shop: FakeApi, folde
             ("GET", f"/api/v1/traces/{order().id}"): (200, msgspec.to_builtins(order())),
             ("GET", "/api/v1/logs"): (200, {"records": []}),
             ("GET", "/api/v1/map"): (200, {"since": "", "until": ""}),
+            ("GET", "/api/v1/maintenance"): (200, {"revision": 7, "words": []}),
             ("GET", "/api/v1/red"): (200, {"since": "", "until": "", "step": 60}),
             ("GET", "/api/v1/services/orders/history"): (200, {"service": "orders", "records": []}),
             ("POST", "/api/v1/project/plan"): (200, {"revision": 7, "steps": []}),

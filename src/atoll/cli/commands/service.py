@@ -24,10 +24,11 @@ from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import age
 from atoll.cli.options import AtollGroup, command, complete_services
 from atoll.cli.show import Cell, service_cell, state_cell
-from atoll.model.keys import INSTANCES, ROUTES, SERVICES
+from atoll.model.keys import INSTANCES, LEADERS, MAINTENANCE, ROUTES, SERVICES, maintenance_key
+from atoll.model.maintenance import Target
 from atoll.model.names import ServiceName
 from atoll.model.report import ChildReport, Phase
-from atoll.model.service import Service, State
+from atoll.model.service import Mode, Service, State
 from atoll.model.snapshot import Snapshot
 
 _NAME = click.argument("name", metavar="SERVICE", shell_complete=complete_services)
@@ -94,12 +95,14 @@ def _masked(found: Service) -> dict[str, Any]:
 def show(invocation: Invocation, name: str) -> None:
     """Show one service: settings, instances, routes."""
     (wanted,) = parse_services((name,))
-    facts = snapshot(invocation.api, SERVICES, INSTANCES, ROUTES)
+    facts = snapshot(invocation.api, SERVICES, INSTANCES, ROUTES, MAINTENANCE, LEADERS)
     require_services(facts, (wanted,))
     found = facts.services[wanted]
     routes = [route.name for route in facts.routes.values() if any(share.service == wanted for share in route.shares)]
     seen = nodes(invocation.api)
     run, checked = children(seen), servers(seen)
+    word = facts.maintenance.get(maintenance_key(Target(service=wanted)))
+    leader = facts.leaders.get(wanted)
     out = invocation.show
     if out.as_json:
         instances = [
@@ -110,7 +113,15 @@ def show(invocation: Invocation, name: str) -> None:
             }
             for instance in facts.of(wanted)
         ]
-        out.json({**_masked(found), "instances": instances, "routes": routes})
+        out.json(
+            {
+                **_masked(found),
+                "instances": instances,
+                "routes": routes,
+                "maintenance": plain(word),
+                "leader": plain(leader),
+            }
+        )
         return
     check = found.check
     out.fields(
@@ -120,6 +131,9 @@ def show(invocation: Invocation, name: str) -> None:
             ("check", f"{check.kind} {check.path if check.kind == 'http' else check.grpc_service}".strip()
              + f" every {check.interval:g}s, out after {check.fall}, back after {check.rise}"),
             ("balance", str(found.balance.kind) + (f" on {found.balance.hash_on}" if found.balance.kind == "hash" else "")),
+            ("maintenance", "" if word is None else word.reason),
+            ("mode", str(found.mode) if found.mode is Mode.ACTIVE_PASSIVE else ""),
+            ("leader", "" if leader is None else f"{leader.instance or 'nobody'}, fencing number {leader.fencing}"),
             ("sticky", "yes" if found.sticky else ""),
             ("origin", found.origin),
             ("command", " ".join(found.run.command) if found.run is not None else ""),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import click
 
-from atoll.cli.facts import plain, revision_of, service_path, snapshot, unknown_service
+from atoll.cli.facts import V1, plain, revision_of, service_path, snapshot, unknown_service
 from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import age, seconds
 from atoll.cli.options import command, complete_services
 from atoll.errors import NotFound
 from atoll.model import names
-from atoll.model.answers import Registered, StateChange
+from atoll.model.answers import MaintenanceEnd, MaintenanceRequest, Registered, StateChange
 from atoll.model.keys import INSTANCES, SERVICES
+from atoll.model.maintenance import Target
 from atoll.model.names import ServiceName
 from atoll.model.registration import Registration
 from atoll.model.service import Protocol, State
@@ -102,6 +104,10 @@ def _change(invocation: Invocation, name: str, instance: str, state: State, caus
     )
     if invocation.json:
         invocation.show.json(revision_of(answer))
+    after = answer.get("instances") if isinstance(answer, dict) else None
+    if state is State.PASSING and after and after[0].get("maintenance"):
+        invocation.talk.warning(f"{identity} stays out: {after[0].get('cause')}", "see `atoll maint`")
+        return
     invocation.talk.note(f"{identity} {done}")
 
 
@@ -126,7 +132,7 @@ _CAUSE = click.option("--cause", default="", metavar="TEXT", help="Why, for whoe
 @_ID
 @_CAUSE
 def drain(invocation: Invocation, name: str, instance: str, *, cause: str) -> None:
-    """Give an instance no new requests; it finishes those it has."""
+    """Give an instance no new requests, until its process is replaced; it finishes those it has."""
     _change(invocation, name, instance, State.DRAINING, cause, "drains")
 
 
@@ -135,6 +141,9 @@ def drain(invocation: Invocation, name: str, instance: str, *, cause: str) -> No
 @_ID
 def undrain(invocation: Invocation, name: str, instance: str) -> None:
     """Take `drain` or `maint` back."""
+    target = Target(service=names.service_name(name), instance=names.instance_id(instance))
+    with contextlib.suppress(NotFound):
+        invocation.api.post(f"{V1}/maintenance/end", MaintenanceEnd(target=str(target)))
     _change(invocation, name, instance, State.PASSING, "", "takes requests again")
 
 
@@ -143,5 +152,16 @@ def undrain(invocation: Invocation, name: str, instance: str) -> None:
 @_ID
 @_CAUSE
 def maint(invocation: Invocation, name: str, instance: str, *, cause: str) -> None:
-    """Take an instance out for maintenance; it stays registered."""
-    _change(invocation, name, instance, State.MAINT, cause, "is in maintenance")
+    """Take an instance out for maintenance; it stays registered. See `atoll maint` for services and zones."""
+    target = Target(service=names.service_name(name), instance=names.instance_id(instance))
+    said = MaintenanceRequest(target=str(target), reason=cause or "by operator")
+    _about_instance(invocation, names.service_name(name), lambda: _registered(invocation, target))
+    answer = invocation.api.post(f"{V1}/maintenance", said)
+    if invocation.json:
+        invocation.show.json(revision_of(answer))
+    invocation.talk.note(f"{instance} is in maintenance")
+
+
+def _registered(invocation: Invocation, target: Target) -> Any:
+    assert target.service is not None
+    return invocation.api.get(service_path(target.service, "instances", target.instance or ""))
