@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from atoll.cli.api import Api
 from atoll.cli.check import Finding, Verdict
 from atoll.cli.facts import V1
 from atoll.errors import AtollError
-from atoll.model.telemetry import TelemetryStatus
+from atoll.model.answers import Services, ServiceView
+from atoll.model.telemetry import Coverage, TelemetryStatus, Told
 from atoll.settings import Settings
 
 CHECK = "telemetry"
@@ -53,6 +54,49 @@ def check_telemetry(settings: Settings, api: Api | None) -> Iterator[Finding]:
         yield Finding(check=CHECK, verdict=Verdict.WARNING, detail=f"does not answer: {error.detail}", fix=fix)
         return
     yield from findings(status)
+    try:
+        coverage = api.get_as(f"{V1}/telemetry/coverage", Coverage)
+        services = api.get_as(f"{V1}/services", Services).services
+    except AtollError as error:
+        yield Finding(check=CHECK, detail=f"who sends what is not known: {error.detail}")
+        return
+    yield from told(coverage, services)
+
+
+def told(coverage: Coverage, services: Iterable[ServiceView]) -> Iterator[Finding]:
+    """Which services that run could tell more, and how. Pure."""
+    said = {one.service: one for one in coverage.services}
+    blind: list[str] = []
+    silent: list[str] = []
+    for view in services:
+        service = view.service
+        if not view.instances or (service.run is not None and not service.run.otel.enabled):
+            continue
+        found = said.get(service.name, Told(service=service.name))
+        if found.unseen:
+            yield Finding(
+                check=CHECK,
+                detail=f"{service.name} uses {', '.join(found.unseen)}, whose calls have no spans",
+                fix=f"add OpenTelemetry's instrumentation of it to {service.name} and switch it on in its code; "
+                "calls by HTTP and gRPC are seen anyway",
+            )
+        if found.requests and not found.spans:
+            blind.append(f"{service.name} ({found.requests} requests)")
+        elif not (found.requests or found.spans or found.metrics or found.lines):
+            silent.append(service.name)
+    if blind:
+        yield Finding(
+            check=CHECK,
+            detail=f"no spans of their own in the last hour: {', '.join(blind)}; only gateway and mesh tell of them",
+            fix="`atoll env SERVICE` shows why; with OpenTelemetry's SDK in it, it finds its endpoint by itself",
+        )
+    if silent:
+        yield Finding(
+            check=CHECK,
+            detail=f"nothing at all was heard in the last hour of {', '.join(silent)}",
+            fix="no request, no line, no metric: is it used? `scrape:` asks a service for metrics, "
+            "OpenTelemetry's SDK sends by itself",
+        )
 
 
 def findings(status: TelemetryStatus) -> Iterator[Finding]:

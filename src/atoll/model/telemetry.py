@@ -66,6 +66,30 @@ class Storing(msgspec.Struct, frozen=True, kw_only=True):
     """Why tables and disk are not known."""
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What one service told of itself."""
+
+    service: str
+    spans: bool = False
+    """It sent spans in that time."""
+    metrics: bool = False
+    """It has metrics, sent or scraped."""
+    lines: bool = False
+    """It printed or sent log records."""
+    requests: int = 0
+    """That gateway and mesh carried to it."""
+    unseen: tuple[str, ...] = ()
+    """Libraries that its Python processes said they use and whose calls have no spans; of the last days."""
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """Who tells what: of every service that was heard of in that time."""
+
+    since: str
+    until: str
+    services: tuple[Told, ...] = ()
+
+
 class TelemetryStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The whole process."""
 

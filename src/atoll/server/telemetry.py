@@ -15,6 +15,7 @@ from atoll.errors import (
     TelemetryUnavailable,
     TooLarge,
 )
+from atoll.model.telemetry import Coverage
 from atoll.model.trace import TracePage, TraceView
 from atoll.model.traffic import Latency, Red, ServiceMap
 from atoll.server.endpoint import Endpoint, Query
@@ -163,6 +164,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Query("buckets", "Steps of time; the default is 60.", "integer"),
         name="log_histogram",
         answer=answers.Histogram,
+    ),
+    asked(
+        "/api/v1/telemetry/coverage",
+        "Which services tell spans, metrics and lines, and which of their libraries have no spans.",
+        SINCE,
+        UNTIL,
+        name="get_coverage",
+        answer=Coverage,
     ),
     asked("/api/v1/telemetry/status", "The telemetry process about itself.", name="get_status"),
     asked(

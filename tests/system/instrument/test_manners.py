@@ -165,3 +165,17 @@ def test_what_was_dropped_is_counted_and_told_once_somebody_listens(
         assert sum(told()) > 0
         assert len(receiver.servers()) <= 8192 + 512
     assert not [line for line in app.err if "Traceback" in line]
+
+
+def test_a_library_whose_calls_have_no_spans_is_told_of_once(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+    (tmp_path / "asyncpg.py").write_text("")
+    (tmp_path / "pika.py").write_text("")
+    (tmp_path / "app.py").write_text("import asyncpg, asyncpg, pika\n" + (APPS / "plain.py").read_text())
+    with start(sys.executable, str(tmp_path / "app.py")) as app:
+        app.ask(2)
+
+        def told() -> list[str]:
+            return sorted(line.attributes["atoll.unseen"] for line in receiver.lines if line.scope == "atoll")
+
+        receiver.wait(lambda: len(told()) >= 2)
+    assert told() == ["asyncpg", "pika"]

@@ -12,7 +12,7 @@ import threading
 from types import ModuleType
 from urllib.parse import unquote
 
-from . import libraries, lines
+from . import libraries, lines, unseen
 from .imports import Action, when_imported
 from .note import note
 
@@ -33,6 +33,8 @@ def begin(library: str) -> None:
         actions[module] = _flush_children
     if "django" not in off:
         actions["django.core.handlers.base"] = lambda module: libraries.django(module, sdk)
+    for module in unseen.MODULES:
+        actions[module] = functools.partial(unseen.used, module)
     doors = {
         "uvicorn.config": "uvicorn",
         "uvicorn.server": "uvicorn_server",
@@ -140,4 +142,5 @@ def _make() -> "Door":
     provider = tracing.set_up(outbox)
     if environ.get("OTEL_LOGS_EXPORTER") != "none":
         lines.send_to(outbox, tracing.ids)
+        unseen.tell_to(outbox)
     return serving.Door(provider.start_request, environ.get("ATOLL_OTEL_QUIET", ""))

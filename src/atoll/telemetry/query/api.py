@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from atoll.telemetry.query.app import queries_of
+from atoll.telemetry.query.coverage import get_coverage
 from atoll.telemetry.query.map import get_map
 from atoll.telemetry.query.parameters import Parameters
 from atoll.telemetry.query.red import get_latency, get_red
@@ -48,10 +49,16 @@ async def latency(request: Request) -> Response:
     return reply(await get_latency(queries_of(request), request.query_params))
 
 
+async def coverage(request: Request) -> Response:
+    """Who tells what."""
+    return reply(await get_coverage(queries_of(request), request.query_params))
+
+
 ROUTES = (
     Route("/api/v1/traces", traces),
     Route("/api/v1/traces/{trace}", trace),
     Route("/api/v1/map", service_map),
     Route("/api/v1/red", red),
     Route("/api/v1/red/latency", latency),
+    Route("/api/v1/telemetry/coverage", coverage),
 )

@@ -78,18 +78,31 @@ class Stage:
         await self.pool.insert(otlp.traces(self._spans))
         self._spans.clear()
 
-    async def log(self, text: str, at: float, *, trace: str = "", span: str = "", service: str = "web") -> None:
+    async def log(
+        self,
+        text: str,
+        at: float,
+        *,
+        trace: str = "",
+        span: str = "",
+        service: str = "web",
+        scope: str = "",
+        said: dict[str, str | int] | None = None,
+    ) -> None:
         """Store a log record, `at` milliseconds from NOON."""
         request = ExportLogsServiceRequest()
         resource = request.resource_logs.add()
         _set(resource.resource.attributes, {"service.name": service})
-        record = resource.scope_logs.add().log_records.add(
+        logs = resource.scope_logs.add()
+        logs.scope.name = scope
+        record = logs.log_records.add(
             time_unix_nano=NOON + int(at * MS),
             severity_number=9,
             trace_id=bytes.fromhex(trace),
             span_id=span_id(span) if span else b"",
         )
         record.body.string_value = text
+        _set(record.attributes, said or {})
         await self.pool.insert(otlp.logs([request.SerializeToString()]))
 
 

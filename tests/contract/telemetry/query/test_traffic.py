@@ -239,3 +239,21 @@ async def test_a_service_without_spans_has_examples_from_the_gateway(stage: Stag
 async def test_a_bad_question_says_which_parameter_it_was(stage: Stage, path: str, field: str) -> None:
     response = await stage.client.get(f"/api/v1/{path}")
     assert (response.status_code, response.json()["field"]) == (422, field)
+
+
+async def test_coverage_tells_who_sends_what_and_which_libraries_nobody_sees_into(stage: Stage) -> None:
+    stage.span(trace_id(11), "work", -5_000, -4_000, service="web")
+    await stage.commit()
+    await requests(stage, "legacy", 40)
+    await requests(stage, "web", 2)
+    await stage.log(
+        "this service uses asyncpg", -90_000_000, service="web", scope="atoll", said={"atoll.unseen": "asyncpg"}
+    )
+    await stage.log("hello", -1_000, service="talker")
+    await stage.log("long ago", -90_000_000, service="gone")
+    answer = await stage.ask("telemetry/coverage")
+    assert {one.pop("service"): one for one in answer["services"]} == {
+        "legacy": {"spans": False, "metrics": False, "lines": False, "requests": 40, "unseen": []},
+        "talker": {"spans": False, "metrics": False, "lines": True, "requests": 0, "unseen": []},
+        "web": {"spans": True, "metrics": False, "lines": False, "requests": 2, "unseen": ["asyncpg"]},
+    }
