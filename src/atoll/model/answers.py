@@ -205,8 +205,10 @@ class Routes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verb(StrEnum):
-    """What happened to an instance."""
+    """What happened to an instance, or to its service."""
 
+    DEFINED = "defined"
+    """What is said of the service, or of a route to it, changed."""
     REGISTERED = "registered"
     RENEWED = "renewed"
     """Renewed after its lease had lapsed."""
@@ -228,15 +230,18 @@ class Verb(StrEnum):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the registry's history: what happened to an instance at `at`, and how it stood afterwards."""
+    """One line of the registry's history: what happened to an instance at `at`, and how it stood afterwards.
+
+    Of what happened to the service as a whole, `instance` and `endpoint` are empty.
+    """
 
     at: float
     verb: Verb
     service: ServiceName
-    instance: str
-    endpoint: str
+    instance: str = ""
+    endpoint: str = ""
     """host:port."""
-    state: State
+    state: State = State.PASSING
     cause: str = ""
     version: str | None = None
     weight: int = 100

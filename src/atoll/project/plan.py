@@ -8,12 +8,11 @@ from the file while somebody else's instances are registered under it is handed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
 from atoll.errors import OriginConflict
 from atoll.model.breaker import BreakerWord
+from atoll.model.difference import leaves
 from atoll.model.keys import route_key, service_key
 from atoll.model.mesh import placed
 from atoll.model.names import Key, ServiceName
@@ -146,12 +145,12 @@ _UNSAID = frozenset({"name", "origin", "mesh_index", "run.declared_replicas"})
 def _step(key: Key, before: Fact | None, after: Fact | None) -> Step:
     if after is None:
         return Step(Verb.DELETE, key)
-    new = dict(_leaves(after))
+    new = dict(leaves(after))
     if before is None:
-        usual = dict(_leaves(_bare(after)))
+        usual = dict(leaves(_bare(after)))
         said = (path for path, value in new.items() if usual.get(path) != value)
         return Step(Verb.CREATE, key, tuple(FieldChange(path, None, new[path]) for path in said if path not in _UNSAID))
-    old = dict(_leaves(before))
+    old = dict(leaves(before))
     differing = (path for path in dict.fromkeys((*new, *old)) if old.get(path) != new.get(path))
     return Step(Verb.CHANGE, key, tuple(FieldChange(path, old.get(path), new.get(path)) for path in differing))
 
@@ -161,16 +160,3 @@ def _bare(fact: Fact) -> Fact:
     if isinstance(fact, Route):
         return Route(name=fact.name, shares=())
     return Service(name=fact.name, run=Run(command=()))
-
-
-def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """The values of a fact by dotted path, defaults too; lists are values."""
-    if isinstance(value, msgspec.Struct):
-        parts = ((name, getattr(value, name)) for name in value.__struct_fields__)
-    elif isinstance(value, dict):
-        parts = ((str(key), part) for key, part in value.items())
-    else:
-        yield path, msgspec.to_builtins(value)
-        return
-    for name, part in parts:
-        yield from _leaves(part, f"{path}.{name}" if path else name)

@@ -13,12 +13,13 @@ import msgspec
 from atoll.errors import Conflict, InvalidValue, LimitReached, NotFound, StillInUse
 from atoll.model.answers import Verb
 from atoll.model.checked import checked_route, checked_service
-from atoll.model.keys import SERVICES, route_key, service_key
+from atoll.model.keys import ROUTES, SERVICES, route_key, service_key
 from atoll.model.mesh import placed
-from atoll.model.names import RouteName, ServiceName
+from atoll.model.names import Key, RouteName, ServiceName
 from atoll.model.route import Route
 from atoll.model.service import Run, Service
-from atoll.model.snapshot import Snapshot, encode
+from atoll.model.snapshot import Snapshot, decode
+from atoll.registry.commit import Draft
 from atoll.registry.facts import store_key
 from atoll.registry.placement import within
 from atoll.registry.registry import SERVICES_LOCK, Registry
@@ -56,7 +57,7 @@ class Catalog:
                 draft.require(service_key(wanted.name), modified)
             if fact == current:
                 return fact, Revision(self._facts.revision)
-            draft.put(service_key(wanted.name), encode(fact))
+            draft.define(service_key(wanted.name), current, fact)
             return fact, await draft.commit(self._registry.store)
 
     async def change_run(self, name: ServiceName, change: Callable[[Run], Run]) -> tuple[Service, Revision]:
@@ -91,7 +92,7 @@ class Catalog:
                 raise unknown_service(name)
             wanted = checked_service(change(current))
             draft = self._registry.draft()
-            draft.put(service_key(name), encode(wanted))
+            draft.define(service_key(name), current, wanted)
             try:
                 return wanted, await draft.commit(self._registry.store)
             except Conflict:
@@ -163,7 +164,7 @@ class Catalog:
                 draft.require(route_key(wanted.name), modified)
             if wanted == current:
                 return wanted, Revision(self._facts.revision), False
-            draft.put(route_key(wanted.name), encode(wanted))
+            draft.define(route_key(wanted.name), current, wanted)
             return wanted, await draft.commit(self._registry.store), current is None
 
     async def delete_route(self, name: RouteName, *, modified: Revision | None = None) -> Revision:
@@ -179,7 +180,11 @@ class Catalog:
             draft = self._registry.draft()
             if modified is not None:
                 draft.require(route_key(name), modified)
-            draft.delete(route_key(name))
+            known = self._facts.snapshot.routes.get(name)
+            if known is None:
+                draft.delete(route_key(name))  # one that cannot be read
+            else:
+                draft.forget(route_key(name), known)
             return await draft.commit(self._registry.store)
 
     async def apply(self, build: Build) -> Revision:
@@ -199,15 +204,31 @@ class Catalog:
                         if operation.key.startswith(SERVICES) and not self._facts.modified(operation.key):
                             within(count, self._registry.service_limit)
                             count += 1
-                        draft.put(operation.key, operation.value)
+                        self._define(draft, operation)
                     else:
-                        draft.delete(operation.key)
+                        self._forget(draft, operation.key)
                 try:
                     return await draft.commit(self._registry.store)
                 except Conflict:
                     if attempt == TRIES - 1:
                         raise
         raise AssertionError("unreachable")
+
+    def _define(self, draft: Draft, operation: Put) -> None:
+        facts = self._facts.snapshot
+        if operation.key.startswith(SERVICES):
+            service = decode(operation.value, Service)
+            draft.define(operation.key, facts.services.get(service.name), service)
+        else:
+            route = decode(operation.value, Route)
+            draft.define(operation.key, facts.routes.get(route.name), route)
+
+    def _forget(self, draft: Draft, key: Key) -> None:
+        route = self._facts.snapshot.routes.get(RouteName(key.removeprefix(ROUTES)))
+        if key.startswith(ROUTES) and route is not None:
+            draft.forget(key, route)
+        else:
+            draft.delete(key)
 
 
 def leads_to(route: Route, service: ServiceName) -> bool:

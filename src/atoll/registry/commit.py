@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from atoll.errors import Conflict
 from atoll.model.answers import Verb
+from atoll.model.difference import told
 from atoll.model.keys import instance_key
 from atoll.model.names import Key
-from atoll.model.service import Instance
+from atoll.model.route import Route
+from atoll.model.service import Instance, Service
 from atoll.model.snapshot import encode
 from atoll.registry.facts import Facts
 from atoll.registry.history import Journal
@@ -64,6 +66,23 @@ class Draft:
         """Delete an instance and tell the history."""
         self.delete(instance_key(instance.service, instance.id))
         self.operations.append(self.journal.write(verb, instance, self.wall, cause=cause, gone=True))
+
+    def define(self, key: Key, before: Service | Route | None, after: Service | Route) -> None:
+        """Write a service or a route, and tell the history of the services concerned what changed."""
+        self.put(key, encode(after))
+        if before is not None:
+            self._tell(after, told(before, after))
+
+    def forget(self, key: Key, before: Route) -> None:
+        """Delete a route, and tell the history of its services."""
+        self.delete(key)
+        self._tell(before, "removed")
+
+    def _tell(self, fact: Service | Route, what: str) -> None:
+        name = f"route {fact.name}: " if isinstance(fact, Route) else ""
+        services = {share.service for share in fact.shares} if isinstance(fact, Route) else {fact.name}
+        for service in sorted(services):
+            self.operations.append(self.journal.tell(Verb.DEFINED, service, self.wall, cause=f"{name}{what}"))
 
     async def commit(self, store: Store) -> Revision:
         """Do it, and wait until the view shows it.

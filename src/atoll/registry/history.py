@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from atoll.model.address import Endpoint
 from atoll.model.answers import Record, Verb
 from atoll.model.keys import HISTORY, history_key
-from atoll.model.names import Key
+from atoll.model.names import Key, ServiceName
 from atoll.model.service import Instance, State
 from atoll.model.snapshot import encode
 from atoll.store.base import Put
@@ -40,11 +42,8 @@ class Journal:
 
     def write(self, verb: Verb, instance: Instance, wall: float, *, cause: str = "", gone: bool = False) -> Put:
         """The operation that records what became of `instance`, to be put into the commit that does it."""
-        at = max(wall, self._newest)
-        self._newest = at
-        self._order = (self._order + 1) % ORDERS
         record = Record(
-            at=at,
+            at=max(wall, self._newest),
             verb=verb,
             service=instance.service,
             instance=instance.id,
@@ -54,9 +53,18 @@ class Journal:
             version=instance.version,
             weight=instance.weight,
             gone=gone,
-            skewed=at - wall > SKEW,
         )
-        return Put(history_key(instance.service, at, self._order), encode(record))
+        return self._stamped(record, wall)
+
+    def tell(self, verb: Verb, service: ServiceName, wall: float, *, cause: str) -> Put:
+        """The operation that records what became of a service as a whole."""
+        return self._stamped(Record(at=max(wall, self._newest), verb=verb, service=service, cause=cause), wall)
+
+    def _stamped(self, record: Record, wall: float) -> Put:
+        self._newest = record.at
+        self._order = (self._order + 1) % ORDERS
+        told = msgspec.structs.replace(record, skewed=record.at - wall > SKEW)
+        return Put(history_key(record.service, record.at, self._order), encode(told))
 
 
 def stamp(key: Key) -> float:
@@ -68,7 +76,7 @@ def replay(records: Iterable[Record], at: float) -> list[Record]:
     """Of `records` in order of time: the newest one, at time `at`, of every instance that could receive traffic then."""
     newest: dict[str, Record] = {}
     for record in records:
-        if record.at <= at:
+        if record.at <= at and record.instance:
             newest[record.instance] = record
     return sorted(
         (one for one in newest.values() if not one.gone and one.state in RECEIVING and one.weight > 0),
@@ -89,7 +97,7 @@ def prunable(found: Sequence[tuple[Key, str, bool]], *, horizon: float, limit: i
     prune: list[Key] = []
     for key, instance, gone in reversed(ordered[:cut]):
         owner = (key.removeprefix(HISTORY).partition("/")[0], instance)
-        if owner in spared or gone:
+        if owner in spared or gone or not instance:
             prune.append(key)
         spared.add(owner)
     return prune

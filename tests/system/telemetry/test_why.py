@@ -21,6 +21,7 @@ services:
   back: {command: python faulty.py}
   frail: {command: python faulty.py, restart: "no"}
   lone: {command: python faulty.py}
+  moody: {command: python faulty.py, circuit_breaker: {min_requests: 4, open: 60s}}
   loops: {command: python faulty.py loops}
 gateway:
   routes:
@@ -28,6 +29,7 @@ gateway:
     - {name: late, match: {path_prefix: /late}, service: front, timeout: 300ms}
     - {name: frail, match: {path_prefix: /frail}, service: frail}
     - {name: lone, match: {path_prefix: /lone}, service: lone}
+    - {name: moody, match: {path_prefix: /moody}, service: moody}
     - {name: loops, match: {path_prefix: /loops}, service: loops}
     - {name: reads, match: {path_prefix: /reads, methods: [GET]}, service: front}
 """
@@ -127,6 +129,34 @@ def test_a_service_that_somebody_stopped(faults: Platform) -> None:
     finally:
         assert faults("start", "lone").code == 0
     assert (found["code"], found["next"]) == ("stopped", ["atoll start lone"])
+
+
+def test_a_breaker_that_opened_and_one_that_was_forced(faults: Platform) -> None:
+    shut = until(lambda: [one for one in (faults.get("/moody/full"),) if one.status == 503], "the breaker opens")[0]
+    found = why(faults, shut, 503)
+    assert (found["code"], found["origin"]) == ("breaker-open", "breaker")
+    assert "the circuit breaker of moody was open" in found["cause"]
+    assert faults("breakers", "open", "moody", "--reason", "its disk is changed").code == 0
+    forced = until(
+        lambda: [one for one in (faults.get("/moody/ok"),) if why(faults, one, 503)["cause"].startswith("an operator")],
+        "the word holds",
+    )[0]
+    assert "open: its disk is changed" in why(faults, forced, 503)["cause"]
+
+
+def test_a_change_that_broke_it(faults: Platform) -> None:
+    file = faults.folder / "atoll.yaml"
+    good = file.read_text()
+    file.write_text(
+        good.replace("{path_prefix: /lone}, service: lone", "{path_prefix: /lone}, service: lone, timeout: 200ms")
+    )
+    assert faults("apply", "--yes").code == 0
+    late = until(lambda: [one for one in (faults.get("/lone?ms=600"),) if one.status == 504], "the change holds")[0]
+    found = why(faults, late, 504)
+    assert found["code"] == "bad-change"
+    assert "after lone was changed: route lone: policy.timeout unset → 0.2" in found["cause"]
+    file.write_text(good)
+    assert faults("apply", "--yes").code == 0
 
 
 def test_a_clients_own_request_id_and_the_one_that_was_made_find_it(faults: Platform) -> None:

@@ -15,8 +15,9 @@ from atoll.cli.why.reading import ends_of, hops_of, trace_of
 from atoll.cli.why.rules import focus, judge
 from atoll.gateway.problem import ANSWERS
 from atoll.model.answers import Record, Verb
+from atoll.model.breaker import BreakerState, BreakerWord
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import ChildReport, Phase
+from atoll.model.report import BreakerReport, ChildReport, Phase
 from atoll.model.service import State
 from atoll.model.trace import SpanView, TracePage, TraceView
 from atoll.telemetry.logs.answers import LogRecord
@@ -60,6 +61,13 @@ def child(phase: Phase, **more: Any) -> ChildReport:
     return ChildReport(service=ORDERS, instance=InstanceId("orders-1"), phase=phase, **more)
 
 
+def defined(cause: str, before: float = 5) -> Record:
+    return Record(at=AT - before, verb=Verb.DEFINED, service=ORDERS, cause=cause)
+
+
+LOOP = (end("exit 3", 9), end("exit 3", 2))
+OPENED = BreakerReport(service=ORDERS, state=BreakerState.OPEN, since=AT - 4, requests=20, failures=8)
+WORD = BreakerWord(state=BreakerState.OPEN, since=AT - 9, until=AT + 9, reason="new disk")
 KNOWN = frozenset({"orders", "payments", "web"})
 CASES: list[tuple[str, Case, str, str]] = [
     ("no route", Case(trace=TRACE, hops=(hop(404, "LR", service=""),), routes=("api: path: …",)), "no-route", "(api: path: …)"),
@@ -102,6 +110,14 @@ CASES: list[tuple[str, Case, str, str]] = [
     ("slow callee", Case(trace=TRACE, hops=(hop(200, "", "orders-1", took_ms=900.0), inner(200, "", "payments-1", took_ms=800.0))), "slow", "800 ms of it in payments-1"),
     ("a failure that was made good", Case(trace=TRACE, hops=(hop(200, "", "orders-1"), inner(503, "SC")), known=KNOWN), "ok", "nothing failed"),
     ("the innermost is the cause", Case(trace=TRACE, hops=(hop(502, "", "orders-1"), inner(503, "SC")), known=KNOWN), "no-instance", "payments"),
+    ("open", Case(trace=TRACE, hops=(hop(503, "LR", mark="open"),), breakers=(OPENED,), known=KNOWN), "breaker-open", "8 of 20 requests had failed 4s before"),
+    ("forced open", Case(trace=TRACE, hops=(hop(503, "LR", mark="forced"),), words={"orders": WORD}, known=KNOWN), "breaker-open", "forced the circuit breaker of orders open: new disk"),
+    ("a probe that failed is no open breaker", Case(trace=TRACE, hops=(hop(500, "", "orders-1", mark="probe"),), breakers=(OPENED,)), "service-error", ""),
+    ("a bad command", Case(trace=TRACE, hops=(hop(503, "SC"),), ends=LOOP, records=(defined("run.command changed"),), known=KNOWN), "bad-change", "5s after orders was changed: run.command changed"),
+    ("a bad timeout", Case(trace=TRACE, hops=(hop(504, "sH", "orders-1"),), records=(defined("route orders: policy.timeout 5 → 0.1"),)), "bad-change", "policy.timeout 5 → 0.1"),
+    ("a change that fits not", Case(trace=TRACE, hops=(hop(503, "SC"),), ends=LOOP, records=(defined("policy.timeout 5 → 0.1"),), known=KNOWN), "crash-loop", ""),
+    ("a change of long ago", Case(trace=TRACE, hops=(hop(503, "SC"),), ends=LOOP, records=(defined("run.command changed", 600),), known=KNOWN), "crash-loop", ""),
+    ("a change since", Case(trace=TRACE, hops=(hop(503, "SC"),), ends=LOOP, records=(defined("run.command changed", -1),), known=KNOWN), "crash-loop", ""),
     ("no request", Case(trace=TRACE), "no-request", "no request through gateway or mesh"),
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from atoll.errors import Conflict, InvalidName, InvalidValue, LimitReached, NotFound, RouteConflict, StillInUse
+from atoll.model.answers import Verb
 from atoll.model.names import InstanceId, PathText, RouteName, ServiceName, Token
 from atoll.model.policy import Policy
 from atoll.model.project import Project
@@ -201,3 +202,21 @@ async def test_draining_is_kept_when_the_project_is_applied_again() -> None:
         await stage.registry.set_state(ORDERS, InstanceId("o-1"), State.DRAINING)
         await stage.catalog.apply(lambda snapshot: operations(snapshot, project))
         assert stage.state("orders", "o-1") is State.DRAINING
+
+
+async def test_what_changes_a_service_or_a_route_to_it_is_told_in_its_history_without_texts() -> None:
+    async with staged() as stage:
+        old = Run(command=("x", "--password=old"), environment={"KEY": "old"})
+        new = Run(command=("x", "--password=new"), environment={"KEY": "new"}, replicas=3)
+        await stage.catalog.put_service(Service(name=ORDERS, run=old))
+        await stage.catalog.put_service(Service(name=ORDERS, run=new))
+        route = Route(name=RouteName("r"), shares=(Share(service=ORDERS),))
+        await put_route(stage, route)
+        await put_route(stage, msgspec.structs.replace(route, policy=Policy(timeout=2.5)))
+        await stage.catalog.delete_route(route.name)
+        told = (await stage.archive.query(ORDERS, since=0.0, until=1e12, limit=10)).records
+    assert [(one.verb, one.instance, one.cause) for one in told] == [
+        (Verb.DEFINED, "", "run.command changed, run.environment.KEY changed, run.replicas 1 → 3"),
+        (Verb.DEFINED, "", "route r: policy.timeout unset → 2.5"),
+        (Verb.DEFINED, "", "route r: removed"),
+    ]

@@ -21,7 +21,7 @@ from atoll.model.answers import History, Receivers, Record
 def history(
     invocation: Invocation, name: str, *, at: str | None, since: str | None, until: str | None, limit: int
 ) -> None:
-    """Show what happened to the instances of a service."""
+    """Show what happened to a service and its instances."""
     (wanted,) = parse_services((name,))
     wall = invocation.clock.wall()
     path = service_path(wanted, "history")
@@ -58,7 +58,7 @@ def _records(invocation: Invocation, records: list[Record]) -> None:
                 clock_time(record.at),
                 record.instance,
                 str(record.verb),
-                "" if record.gone else state_cell(str(record.state)),
+                "" if record.gone or not record.instance else state_cell(str(record.state)),
                 record.endpoint,
                 record.version or "",
                 record.cause,

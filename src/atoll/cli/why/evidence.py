@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from atoll.model.answers import Record
-from atoll.model.report import ChildReport
+from atoll.model.breaker import BreakerWord
+from atoll.model.report import BreakerReport, ChildReport
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
     moved: bool = False
     """Another instance got the last attempt."""
+    mark: str = ""
+    """What a policy did with it: `open`, `forced`, `probe` …; empty: nothing."""
 
     @property
     def end(self) -> float:
@@ -115,6 +118,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """The route that takes it now."""
     refusal: str = ""
     """What is wrong with its host or path."""
+    breakers: tuple[BreakerReport, ...] = ()
+    """As they are now."""
+    words: dict[str, BreakerWord] = {}
+    """What operators said of breakers, by service."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

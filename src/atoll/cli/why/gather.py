@@ -93,6 +93,8 @@ class Gathering:
                 records=tuple(sorted(records, key=lambda one: one.at)),
                 children=children,
                 known=frozenset(facts.services),
+                breakers=tuple(one for node in seen for one in node.report.breakers if one.service in services),
+                words={name: one.breaker_word for name, one in facts.services.items() if name in services},
                 stopped=frozenset(
                     name
                     for name, one in facts.services.items()

@@ -78,6 +78,7 @@ def _hop(span: SpanView, began: float, above: tuple[str, ...]) -> Hop:
         termination=said.get("atoll.termination", ""),
         attempts=int(said["atoll.attempts"]) if said.get("atoll.attempts", "").isdecimal() else 1,
         moved=said.get("atoll.redispatched") == "true",
+        mark=said.get("atoll.mark", ""),
     )
 
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from atoll.cli.numbers import took
+from atoll.cli.why import protection
+from atoll.cli.why.changes import blamed
 from atoll.cli.why.evidence import Case, End, Hop, Said, Verdict
 from atoll.errors import Origin
 from atoll.kit.text import scrub
@@ -44,7 +46,7 @@ def judge(case: Case) -> list[Verdict]:
     if hop is None:
         found = [_no_request(case)]
     else:
-        found = list(_of_hop(case, hop))
+        found = [blamed(case, hop, one) for one in _of_hop(case, hop)]
         outer = case.hops[0]
         if outer.status < 400 and not outer.broken and not outer.left:
             found = [_succeeded(case, outer), *(_weaker(one) for one in found if one.code not in {"ok", "slow"})]
@@ -62,7 +64,9 @@ def focus(hops: Sequence[Hop]) -> Hop | None:
 
 
 def _of_hop(case: Case, hop: Hop) -> Iterable[Verdict]:
-    if hop.refused:
+    if hop.mark in {protection.OPEN, protection.FORCED}:
+        yield protection.turned_away(case, hop)
+    elif hop.refused:
         yield _refused(case, hop)
     elif hop.termination in {"cR", "CR"} or hop.status == 408:
         yield _verdict(
