@@ -36,7 +36,7 @@ soak: setup  # hours of a platform under load, churn and faults; SOAK=10m for th
 
 bench: setup
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group bench
-	@for one in gateway driver store discovery cli; do $(BIN)/python -m bench.$$one || exit 1; done
+	@for one in gateway policies driver store discovery cli; do $(BIN)/python -m bench.$$one || exit 1; done
 
 bench-gateway-short: setup
 	@$(BIN)/python -m bench.gateway --short

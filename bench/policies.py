@@ -46,6 +46,8 @@ RING = 16 << 20
 EVERYTHING = Policy(timeout=5.0, circuit_breaker=Breaker(enabled=True))
 CALLER, DEAD = ServiceName("caller"), ServiceName("dead")
 ROUTES = 1000
+CALL = 3
+"""Offset of the port of the call that is measured; the dead service has 1."""
 
 
 def facts(upstream: int, *, policies: bool) -> Snapshot:
@@ -63,7 +65,7 @@ def facts(upstream: int, *, policies: bool) -> Snapshot:
             service, policy=Policy(circuit_breaker=Breaker(enabled=True))
         )
         snapshot.services[CALLER] = Service(
-            name=CALLER, mesh_index=2, calls={BENCH: Call(policy=EVERYTHING, mesh_index=3)}
+            name=CALLER, mesh_index=2, calls={BENCH: Call(policy=EVERYTHING, mesh_index=CALL)}
         )
     return snapshot
 
@@ -75,8 +77,8 @@ def ours(name: str, folder: Path, port: int, upstream: int, log_to: Path) -> lis
     knobs = Gateway(
         port=free_port() if mesh else port,
         mesh_port=free_port(),
-        mesh_ports=port - 3 if mesh else free_port(),
-        mesh_count=4 if mesh else 1,
+        mesh_ports=port - CALL if mesh else free_port(),
+        mesh_count=CALL + 1 if mesh else 1,
         threads=2,
     )
     snapshot = facts(upstream, policies=name in {"all", "mesh"})
@@ -116,10 +118,9 @@ def reader(path: Path) -> Iterator[None]:
 
 def wake(name: str, port: int) -> None:
     """Something fails, so that breakers and budgets count from now on."""
-    headers = {"Host": str(DEAD)} if name == "mesh" else {}
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/dead", headers=headers)
+    at = port - CALL + 1 if name == "mesh" else port
     try:
-        urllib.request.urlopen(asked, timeout=5).close()
+        urllib.request.urlopen(f"http://127.0.0.1:{at}/dead", timeout=5).close()
     except urllib.error.HTTPError as error:
         error.close()
 
@@ -152,7 +153,7 @@ def run(names: tuple[str, ...], rounds: int, seconds: float) -> dict[str, list[d
             time.sleep(1)
             for turn in range(rounds + 1):
                 for name, (process, port) in running.items():
-                    if name == "all":
+                    if name in {"all", "mesh"}:
                         wake(name, port)
                     figures = measure(port, process.pid, "/route-%d/items", 1, seconds if turn else min(seconds, 1))
                     if turn:  # the first one warms up
