@@ -50,6 +50,7 @@ PATTERNS = {
     "route": _ROUTE.pattern,
     "node": _ROUTE.pattern,
     "trace": "[0-9A-Fa-f]{4,32}",
+    "other_trace": "[0-9A-Fa-f]{4,32}",
     "label": "[A-Za-z_][A-Za-z0-9_]*",
 }
 """The grammars of names in paths, for documents."""

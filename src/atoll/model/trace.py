@@ -115,3 +115,35 @@ class TraceView(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[TraceLog, ...] = ()
     logs_cut: bool = False
     """There are more log records."""
+
+
+class SpanSum(msgspec.Struct, frozen=True, kw_only=True):
+    """The spans of one service and name in one trace, together."""
+
+    count: int
+    errors: int
+    duration_ms: float
+    """Of all of them, also where one is inside of another."""
+    self_ms: float
+    critical_ms: float
+
+
+class ComparedSpans(msgspec.Struct, frozen=True, kw_only=True):
+    """The spans of one service and name in two traces; None: the trace has none."""
+
+    service: str
+    name: str
+    first: SpanSum | None = None
+    second: SpanSum | None = None
+    change_ms: float
+    """Of their own time (`self_ms`), from the first to the second: what sums up to the difference of the work done."""
+
+
+class TraceComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Two traces side by side. `spans`: largest change of own time first."""
+
+    first: TraceRow
+    second: TraceRow
+    change_ms: float
+    """Of the whole duration."""
+    spans: tuple[ComparedSpans, ...]

@@ -16,7 +16,7 @@ from atoll.errors import (
     TooLarge,
 )
 from atoll.model.telemetry import Coverage
-from atoll.model.trace import TracePage, TraceView
+from atoll.model.trace import TraceComparison, TracePage, TraceView
 from atoll.model.traffic import Latency, Red, ServiceMap
 from atoll.server.endpoint import Endpoint, Query
 from atoll.server.forward import forwarding
@@ -95,6 +95,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "One trace, by its id or the beginning of it: spans in order, critical path, log records.",
         name="get_trace",
         answer=TraceView,
+        errors=(NotFound,),
+    ),
+    asked(
+        "/api/v1/traces/{trace}/compare/{other_trace}",
+        "Two traces side by side: what the spans of each service and name took, and which only one of them has.",
+        name="compare_traces",
+        answer=TraceComparison,
         errors=(NotFound,),
     ),
     asked(

@@ -12,7 +12,7 @@ from atoll.cli.commands import traces
 from atoll.cli.commands.red import trend
 from atoll.cli.commands.traces import short_ids
 from atoll.cli.numbers import took
-from atoll.model.trace import TracePage
+from atoll.model.trace import ComparedSpans, SpanSum, TraceComparison, TracePage
 from atoll.model.traffic import Figures, MapEdge, MapNode, Point, Red, RedSeries, ServiceMap
 from atoll.testing import FakeClock
 from tests.unit.cli.fake_api import Cli, FakeApi
@@ -275,3 +275,33 @@ def test_hostile_text_never_reaches_the_terminal(cli: Cli, api: FakeApi) -> None
 )
 def test_durations_have_three_digits(ms: float, text: str) -> None:
     assert took(ms) == text
+
+
+def test_two_traces_are_shown_side_by_side(cli: Cli, api: FakeApi) -> None:
+    slow = SpanSum(count=3, errors=1, duration_ms=90, self_ms=80, critical_ms=80)
+    fast = SpanSum(count=1, errors=0, duration_ms=30, self_ms=30, critical_ms=30)
+    found = TraceComparison(
+        first=row("a" * 32),
+        second=row("b" * 32),
+        change_ms=50.0,
+        spans=(
+            ComparedSpans(service="orders", name=EVIL, first=fast, second=slow, change_ms=50.0),
+            ComparedSpans(service="audit", name="write", second=fast, change_ms=30.0),
+            ComparedSpans(service="cache", name="get", first=fast, change_ms=-30.0),
+        ),
+    )
+    answers(api, "traces/aaaa/compare/bbbb", found)
+    out = cli("traces", "aaaa", "--compare", "bbbb").out
+    assert "\x1b" not in out
+    rows = {words[0]: line for line in out.splitlines() if (words := line.split())}
+    assert re.search(r"30.0 ms +90.0 ms in 3 ✗ +\+50.0 ms$", rows["orders"].rstrip())
+    assert re.search(r"– +30.0 ms +\+30.0 ms +new$", rows["audit"])
+    assert re.search(r"30.0 ms +– +−30.0 ms +gone$", rows["cache"])
+    assert json.loads(cli("traces", "aaaa", "--compare", "bbbb", "--json").out)["change_ms"] == 50.0
+
+
+@pytest.mark.parametrize("words", [("--compare", "bbbb"), ("aaaa", "--compare", "bbbb", "--slowest")])
+def test_a_comparison_needs_two_traces_and_nothing_else(cli: Cli, api: FakeApi, words: tuple[str, ...]) -> None:
+    result = cli("traces", *words)
+    assert result.code != 0
+    assert not api.requests

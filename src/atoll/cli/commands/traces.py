@@ -18,7 +18,7 @@ from atoll.cli.options import command, complete_services
 from atoll.cli.show import Cell, service_cell
 from atoll.errors import BadRequest, InvalidValue
 from atoll.kit.text import scrub
-from atoll.model.trace import TracePage, TraceRow, TraceView
+from atoll.model.trace import SpanSum, TraceComparison, TracePage, TraceRow, TraceView
 
 COLUMNS = ("TIME", "TRACE", "DURATION", "SPANS", "ERRORS", "ROOT", "SERVICES")
 SHORT = 12
@@ -36,6 +36,7 @@ REMEMBERED = 20_000
 
 @command("traces", reads=True)
 @click.argument("trace", required=False, metavar="[ID]")
+@click.option("--compare", metavar="ID2", help="Show what changed from ID to this trace.")
 @click.option("-s", "--service", metavar="NAME", shell_complete=complete_services, help="With a span of this service.")
 @click.option("--route", metavar="ROUTE", help="… on this route (of the gateway, or of the service's framework).")
 @click.option("--status", type=click.Choice(["error", "ok"]), help="… that failed; or: of which nothing failed.")
@@ -53,6 +54,7 @@ def traces(
     invocation: Invocation,
     trace: str | None,
     *,
+    compare: str | None,
     service: str | None,
     route: str | None,
     status: str | None,
@@ -67,7 +69,7 @@ def traces(
     limit: int,
     follow: bool,
 ) -> None:
-    """List traces, or draw one: all its spans, with its log lines."""
+    """List traces, or draw one: all its spans, with its log lines; or compare two."""
     query: list[tuple[str, object]] = [
         (name, value)
         for name, value in (("service", service), ("route", route), ("status", status), ("http", http), ("text", grep))
@@ -84,7 +86,12 @@ def traces(
     if trace is not None:
         if query or follow or slowest:
             raise BadRequest("an ID and conditions cannot be said together", hint="`atoll traces ID` draws that trace")
-        _draw(invocation, trace)
+        if compare is None:
+            _draw(invocation, trace)
+        else:
+            _compare(invocation, trace, compare)
+    elif compare is not None:
+        raise BadRequest("--compare needs a trace to compare with", hint="`atoll traces ID --compare ID2`")
     elif follow:
         if slowest or until is not None:
             raise BadRequest("--follow shows what comes: it goes with neither --slowest nor --until")
@@ -233,3 +240,35 @@ def _draw(invocation: Invocation, trace: str) -> None:
     )
     for line in drawing.lines():
         sys.stdout.write(line + "\n")
+
+
+def _compare(invocation: Invocation, trace: str, other: str) -> None:
+    path = f"{V1}/traces/{quote(trace, safe='')}/compare/{quote(other, safe='')}"
+    found: TraceComparison = _ask(invocation, path, TraceComparison)
+    show = invocation.show
+    if show.as_json:
+        show.json(found)
+        return
+    show.table(COLUMNS, [cells(row, row.id[:SHORT]) for row in (found.first, found.second)])
+    show.table(
+        ("SERVICE", "SPAN", "FIRST", "SECOND", "OWN TIME", ""),
+        [
+            [
+                service_cell(row.service, row.service),
+                row.name,
+                _side(row.first),
+                _side(row.second),
+                f"{'+' if row.change_ms > 0 else '−' if row.change_ms < 0 else ''}{took(abs(row.change_ms))}",
+                Cell("new", "yellow") if row.first is None else Cell("gone", "yellow") if row.second is None else "",
+            ]
+            for row in found.spans
+        ],
+    )
+
+
+def _side(found: SpanSum | None) -> str | Cell:
+    """How often and how long in one trace."""
+    if found is None:
+        return "–"
+    text = took(found.duration_ms) + (f" in {found.count}" if found.count > 1 else "")
+    return Cell(f"{text} ✗", "red") if found.errors else text

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from atoll.telemetry.query.app import queries_of
+from atoll.telemetry.query.compare import compare
 from atoll.telemetry.query.coverage import get_coverage
 from atoll.telemetry.query.map import get_map
 from atoll.telemetry.query.parameters import Parameters
@@ -34,6 +35,15 @@ async def trace(request: Request) -> Response:
     return reply(await get_trace(queries_of(request), request.path_params["trace"]))
 
 
+async def comparison(request: Request) -> Response:
+    """Two traces side by side."""
+    Parameters(request.query_params, ())
+    queries = queries_of(request)
+    first = await get_trace(queries, request.path_params["trace"])
+    second = await get_trace(queries, request.path_params["other_trace"])
+    return reply(compare(first, second))
+
+
 async def service_map(request: Request) -> Response:
     """Who calls whom."""
     return reply(await get_map(queries_of(request), request.query_params))
@@ -57,6 +67,7 @@ async def coverage(request: Request) -> Response:
 ROUTES = (
     Route("/api/v1/traces", traces),
     Route("/api/v1/traces/{trace}", trace),
+    Route("/api/v1/traces/{trace}/compare/{other_trace}", comparison),
     Route("/api/v1/map", service_map),
     Route("/api/v1/red", red),
     Route("/api/v1/red/latency", latency),

@@ -232,3 +232,12 @@ async def test_a_line_that_was_printed_and_sent_stands_in_the_trace_once(shop: S
     )
     (record,) = (await shop.ask(f"traces/{B}"))["logs"]
     assert record["span"]
+
+
+async def test_two_traces_are_compared_by_the_beginnings_of_their_ids(shop: Stage) -> None:
+    found = await shop.ask(f"traces/{A}/compare/{B}")
+    assert (found["first"]["id"], found["second"]["id"], found["change_ms"]) == (A, B, 50.0)
+    create = next(one for one in found["spans"] if one["name"] == "create")
+    assert (create["first"]["errors"], create["second"]["errors"], create["change_ms"]) == (0, 1, 0.0)
+    assert (await shop.get(f"traces/{A}/compare/{'f' * 32}")).status_code == 404
+    assert (await shop.get(f"traces/x/compare/{A}")).json()["field"] == "trace"
