@@ -51,6 +51,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "routes": Entry("routes", "List the gateway's routes, or explain which one takes a request."),
         "explain": Entry("explain", "Say what counts for a request or a call, who said it, and what would happen now."),
         "breakers": Entry("breakers", "Show the circuit breakers; force one open or closed, or reset it."),
+        "fault": Entry("fault", "Inject faults to see what they do: delays, errors, dropped connections."),
         "call": Entry("call", "Call a service by name, through the mesh."),
         "env": Entry("env", "Show the environment that a service gets, and why."),
         "service": Entry("service", "Look at and edit the registry."),

@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from atoll.model.breaker import BreakerState
+from atoll.model.fault import Fault
 from atoll.model.names import ServiceName
 from atoll.model.project import Step
 from atoll.model.report import NodeReport
@@ -40,6 +41,38 @@ class BreakerRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     state: BreakerState | None = None
     seconds: float = 300.0
+
+
+class FaultRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fault to inject for `seconds`; the fields are those of `Fault`. Without a name it is called by place and effect."""
+
+    reason: str
+    seconds: float = 300.0
+    name: str = ""
+    route: str | None = None
+    service: str | None = None
+    caller: str | None = None
+    percent: float = 100.0
+    header: str | None = None
+    value: str | None = None
+    delay: float = 0.0
+    jitter: float = 0.0
+    abort: int | None = None
+    drop: bool = False
+
+
+class FaultFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault as written."""
+
+    fault: Fault
+    revision: int
+
+
+class Faults(msgspec.Struct, frozen=True, kw_only=True):
+    """The injected faults that are not over, by name."""
+
+    revision: int
+    faults: tuple[Fault, ...] = ()
 
 
 class FactEventKind(StrEnum):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from atoll.model.fault import FaultName
 from atoll.model.maintenance import Target
 from atoll.model.names import InstanceId, Key, RouteName, ServiceName
 
 SERVICES = "services/"
 INSTANCES = "instances/"
 ROUTES = "routes/"
+FAULTS = "faults/"
 HISTORY = "history/"
 MAINTENANCE = "maintenance/"
 LEADERS = "leaders/"
-FACTS = (SERVICES, INSTANCES, ROUTES, MAINTENANCE, LEADERS)
+FACTS = (SERVICES, INSTANCES, ROUTES, MAINTENANCE, LEADERS, FAULTS)
 """The prefixes that make up a snapshot."""
 
 
@@ -42,6 +44,11 @@ def maintenance_key(target: Target) -> Key:
 def leader_key(service: ServiceName) -> Key:
     """`leaders/<service>`."""
     return Key(LEADERS + service)
+
+
+def fault_key(name: FaultName) -> Key:
+    """`faults/<name>`."""
+    return Key(FAULTS + name)
 
 
 def history_key(service: ServiceName, wall: float, order: int) -> Key:

@@ -49,6 +49,7 @@ PATTERNS = {
     "instance": _INSTANCE.pattern,
     "route": _ROUTE.pattern,
     "node": _ROUTE.pattern,
+    "fault": _ROUTE.pattern,
     "trace": "[0-9A-Fa-f]{4,32}",
     "other_trace": "[0-9A-Fa-f]{4,32}",
     "label": "[A-Za-z_][A-Za-z0-9_]*",

@@ -14,12 +14,15 @@ import msgspec
 
 from atoll.errors import AtollError
 from atoll.kit.text import scrub
+from atoll.model.fault import Fault, FaultName
 from atoll.model.keys import (
+    FAULTS,
     INSTANCES,
     LEADERS,
     MAINTENANCE,
     ROUTES,
     SERVICES,
+    fault_key,
     instance_key,
     leader_key,
     maintenance_key,
@@ -37,7 +40,10 @@ T = TypeVar("T")
 
 @dataclass
 class Snapshot:
-    """Services, instances, routes, words of maintenance and leaders at `revision`. Mutable on purpose: one owner applies events to it in order."""
+    """Services, instances, routes, words of maintenance, leaders and injected faults at `revision`.
+
+    Mutable on purpose: one owner applies events to it in order.
+    """
 
     revision: int = 0
     services: dict[ServiceName, Service] = field(default_factory=dict)
@@ -46,6 +52,7 @@ class Snapshot:
     maintenance: dict[str, Maintenance] = field(default_factory=dict)
     """By key."""
     leaders: dict[ServiceName, Leader] = field(default_factory=dict)
+    faults: dict[FaultName, Fault] = field(default_factory=dict)
     quarantined: dict[str, str] = field(default_factory=dict)
 
     def put(self, key: str, value: bytes) -> None:
@@ -72,6 +79,10 @@ class Snapshot:
                 leader = decode(value, Leader)
                 _same(key, leader_key(leader.service))
                 self.leaders[leader.service] = leader
+            elif key.startswith(FAULTS):
+                fault = decode(value, Fault)
+                _same(key, fault_key(fault.name))
+                self.faults[fault.name] = fault
         except (msgspec.DecodeError, ValueError, RecursionError, AtollError) as error:
             self.quarantined[key] = scrub(str(error), limit=200)
 
@@ -87,6 +98,8 @@ class Snapshot:
             self.maintenance.pop(key, None)
         elif f"{kind}/" == LEADERS:
             self.leaders.pop(ServiceName(rest), None)
+        elif f"{kind}/" == FAULTS:
+            self.faults.pop(FaultName(rest), None)
         elif f"{kind}/" == INSTANCES:
             service, _, instance = rest.partition("/")
             self.instances.pop((ServiceName(service), InstanceId(instance)), None)

@@ -14,6 +14,7 @@ from atoll.registry import leadership
 from atoll.registry.archive import Archive
 from atoll.registry.expiry import GLOBAL, Hold, InstanceKey, Rules, decide
 from atoll.registry.facts import store_key
+from atoll.registry.faults import forget_faults
 from atoll.registry.maintenance import end_lapsed
 from atoll.registry.registry import Registry
 from atoll.registry.stalls import STEP
@@ -57,7 +58,10 @@ async def _sweep(registry: Registry) -> None:
 
 
 async def sweep(registry: Registry) -> None:
-    """One look at the leases: expire who may go, note who became suspect or failing, log holds that came or went."""
+    """One look at the leases: expire who may go, note who became suspect or failing, log holds that came or went.
+
+    Injected faults that are over are forgotten as well.
+    """
     now, instances = registry.clock.now(), registry.facts.snapshot.instances
     registry.leases.follow(instances.values(), now)
     knobs = registry.knobs
@@ -72,6 +76,7 @@ async def sweep(registry: Registry) -> None:
             await _expire(registry, some)
         await end_lapsed(registry, registry.clock.wall())
         await registry.settle(list(registry.facts.snapshot.instances))
+        await forget_faults(registry)
     except (Conflict, StorageFull, Overloaded) as error:
         log.warning("what the leases say could not be written; tried again at the next look", reason=error.code)
 
