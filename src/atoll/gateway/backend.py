@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from atoll.gateway import breaker, budget, leading, policies
+from atoll.gateway import breaker, budget, injection, leading, policies
 from atoll.gateway.config import CHECKS, Backend, Kind, Server, Traits, map_path
 from atoll.gateway.frontend import address
 from atoll.gateway.members import health_request
@@ -56,7 +56,7 @@ SERVING = b"\0\0\0\0\x02\x08\x01"
 #
 # A request may be sent again when nothing of it can have had an effect: the connection failed, or the method is
 # idempotent, or the client says so. A retry needs the whole body, thus the wait.
-REQUEST_RULES = rf"""{breaker.CONDITIONS}  acl safe method GET HEAD OPTIONS TRACE
+REQUEST_RULES = rf"""{breaker.CONDITIONS}{injection.CONDITIONS}  acl safe method GET HEAD OPTIONS TRACE
   http-request allow if safe {{ var(txn.at) -m end | }} {breaker.CALM}
   acl rewrite var(txn.at) -m end r rt rp rtp
   http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
@@ -69,10 +69,10 @@ REQUEST_RULES = rf"""{breaker.CONDITIONS}  acl safe method GET HEAD OPTIONS TRAC
   http-request wait-for-body time {BODY_WAIT}ms if {{ method PUT DELETE }} small
   http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }}
   http-request allow if {breaker.CALM}
-{budget.REQUEST_RULES}{breaker.REQUEST_RULES}"""
+{budget.REQUEST_RULES}{breaker.REQUEST_RULES}{injection.REQUEST_RULES}"""
 
 ANSWER_RULES = f"""\
-{budget.TRIES}\
+{budget.TRIES}{injection.ANSWER_RULES}\
   http-after-response allow if once {breaker.UNASKED}
   acl later date({breaker.ATTENTION}),sub(proc.attentive) -m int le 0
   http-after-response set-var(proc.attentive) date({breaker.ATTENTION}) if !later !once or !later {breaker.WAKE}

@@ -12,7 +12,7 @@ never end do not hold it. A service without instances answers at once and cannot
 and an open breaker is due from then on, so that the first instance that returns is tried at once. Two threads may let one probe more through. Due and not asked for LINGER seconds is closed.
 
 The map's value of a service: `errors|requests|window|open|probes|word|until|reset`; `FORCED` is there when any service
-has a word. A service that is not in the map has no breaker.
+has a word, or faults are injected. A service that is not in the map has no breaker.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ REQUEST_RULES = f"""\
   http-request set-var(txn.until) sc_get_gpt(0,1) if guarded
   http-request set-var(txn.term) {_number(7)} if guarded worded
   http-request set-var(txn.word) var(txn.breaker),field(6,|) if {{ date(),sub(txn.term) -m int lt 0 }}
-  http-request allow if !tripped !held
+  http-request allow if !tripped !held !faulty
   http-request set-var(txn.reset) {_number(8)} if tripped
   http-request set-var(txn.over) bool(true) if tripped {{ sc_get_gpt(2,1),sub(txn.reset) -m int le 0 }}
   http-request set-var(txn.over) bool(true) if tripped {{ date(-{LINGER}),sub(txn.until) -m int ge 0 }}
@@ -119,7 +119,7 @@ WAKE = "failed !turned_away"
 
 ANSWER_RULES = f"""\
   http-after-response allow if !guarded or turned_away or held or empty
-  acl probing var({MARK}) -m str probe
+  acl probing var({MARK}) -m beg probe
   acl healed var(txn.healed) -m found
   acl lapsed date(),sub(txn.began),sub(txn.window) -m int ge 0
   acl trip var(txn.trip) -m found
@@ -162,19 +162,19 @@ def breaker_section(peers: str) -> str:
     return f"{section('backend', TABLE)}\n{table} gpt(4),gpc(5)\n"
 
 
-def breaker_entries(services: Iterable[Service]) -> Iterator[tuple[str, str]]:
-    """The map: a line for each service that has a breaker or a word."""
-    worded = False
+def breaker_entries(services: Iterable[Service], *, forced: bool = False) -> Iterator[tuple[str, str]]:
+    """The map: a line for each service that has a breaker or a word; `forced`: something else must be looked at too."""
+    worded = forced
     for service in sorted(services, key=lambda each: each.name):
         said, word = service.policy.circuit_breaker or Breaker(), service.breaker_word
-        forced = "" if word.state is None else word.state.value
-        if not said.enabled and not forced:
+        state = "" if word.state is None else word.state.value
+        if not said.enabled and not state:
             continue
-        worded = worded or bool(forced)
+        worded = worded or bool(state)
         least = said.min_requests if said.enabled else NEVER
         numbers = (said.errors, least, whole_seconds(said.window), whole_seconds(said.open), said.probes)
-        until = whole_seconds(word.until) if forced else 0
-        yield service.name, "|".join(map(str, (*numbers, forced, until, int(word.reset))))
+        until = whole_seconds(word.until) if state else 0
+        yield service.name, "|".join(map(str, (*numbers, state, until, int(word.reset))))
     if worded:
         yield FORCED, "1"
 

@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:@,+-]{1,255}")
 _FILE = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*/)*[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _OPTION = re.compile(r"[A-Za-z0-9_.:/@+,=()*!&~|%\[\]-]{1,512}")
 """One word of a server's options."""
-_ENTRY = re.compile(r"[A-Za-z0-9_.:/@+,=()*!&~|^$?%{}-]{1,4096}")
+_ENTRY = re.compile(r"[A-Za-z0-9_.:/@+,=()*!&~|^$?%{}>-]{1,8192}")
 """A map key or value. A leading `#` would be a comment in the file."""
 _ADDRESS = re.compile(r"[0-9a-fA-F.:]{2,45}")
 

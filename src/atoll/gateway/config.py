@@ -18,12 +18,13 @@ Entries = tuple[tuple[str, str], ...]
 """A map file's lines: key and value, both free of white space."""
 
 ROUTES, SERVICES, CHECKS, BREAKERS, POLICIES = "routes", "services", "checks", "breakers", "policies"
+FAULTS = "faults"
 """The maps: what a route compiles to; mesh names and ports to backends; what a backend's health check asks for; the numbers
-of each circuit breaker; what else counts for a route, a call or a service."""
+of each circuit breaker; what else counts for a route, a call or a service; injected faults."""
 
 LEADERS, CLOSED = "leaders", "closed"
 """More maps: the server that leads an active-passive service, with its fencing number; services in maintenance."""
-MAPS = (BREAKERS, CHECKS, CLOSED, LEADERS, POLICIES, ROUTES, SERVICES)
+MAPS = (BREAKERS, CHECKS, CLOSED, FAULTS, LEADERS, POLICIES, ROUTES, SERVICES)
 
 NOBODY = "edge:nobody"
 """The section for requests whose service does not exist: it has no servers and answers 503."""

@@ -349,7 +349,8 @@ class Driver:
         log = request_log_of(self.settings)
         files = render(config, self.settings.gateway, self.files, self._rendered, log)
         maps = {map_path(name): text.encode() for name, text in files.maps.items()}
-        return {MAIN: files.config.encode(), **maps}
+        scripts = {name: text.encode() for name, text in files.scripts.items()}
+        return {MAIN: files.config.encode(), **maps, **scripts}
 
     async def _load(self, folder: Path | None) -> GatewayConfig | None:
         return None if folder is None else await asyncio.to_thread(self._writer.load, folder)

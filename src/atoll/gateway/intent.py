@@ -20,6 +20,7 @@ from atoll.gateway.config import (
     BREAKERS,
     CHECKS,
     CLOSED,
+    FAULTS,
     LEADERS,
     MAINTENANCE,
     POLICIES,
@@ -34,6 +35,7 @@ from atoll.gateway.config import (
 )
 from atoll.gateway.ejection import NO_OUTLIERS, NONE, Ejections, Outliers
 from atoll.gateway.goals import Goals
+from atoll.gateway.injection import fault_entries
 from atoll.gateway.leading import leader_entries
 from atoll.gateway.maps import HeaderNames, compile_routes, header_sets, set_name
 from atoll.gateway.members import check_entry, check_of, servers_of, traits_of
@@ -43,6 +45,7 @@ from atoll.gateway.upstream import Upstream, upstream_of
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.breaker import word_problems
+from atoll.model.fault import Fault, checked_fault
 from atoll.model.maintenance import Maintenance
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.policy import TIMEOUT_CEILING, Policy, policy_problems
@@ -107,6 +110,7 @@ class Frame(msgspec.Struct, frozen=True):
     known_services: tuple[Service, ...]
     known_routes: tuple[Route, ...]
     known_words: tuple[Maintenance, ...]
+    known_faults: tuple[Fault, ...]
     services: dict[ServiceName, Service]
     traits: dict[ServiceName, Traits]
     sections: Sections
@@ -124,6 +128,7 @@ class Frame(msgspec.Struct, frozen=True):
             and _same(self.known_services, tuple(snapshot.services.values()))
             and _same(self.known_routes, tuple(snapshot.routes.values()))
             and _same(self.known_words, tuple(snapshot.maintenance.values()))
+            and _same(self.known_faults, tuple(snapshot.faults.values()))
         )
 
 
@@ -194,14 +199,16 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     refused += _lost_shares(routes, services, traits)
     ports = service_ports(services.values(), settings, refused)
     calls = call_ports(services.values(), spoken, settings, ports, refused)
+    faults = tuple(_sound_faults(snapshot, refused))
     maps = {
-        BREAKERS: tuple(breaker_entries(spoken.values())),
+        BREAKERS: tuple(breaker_entries(spoken.values(), forced=bool(faults))),
         CHECKS: tuple(_check_entries(sections, judged)),
         CLOSED: tuple(closed_entries(closed)),
         LEADERS: (),
         ROUTES: _compiled(routes, goals, memo),
         SERVICES: tuple(mesh_entries(ports, calls, goals)),
         POLICIES: goals.lines(routes, calls.values()),
+        FAULTS: tuple(fault_entries(faults)),
     }
     _refuse_over(
         "map bytes",
@@ -219,7 +226,12 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
             if traits[name].kind is Kind.TCP
         ),
     )
-    facts = tuple(snapshot.services.values()), tuple(snapshot.routes.values()), tuple(snapshot.maintenance.values())
+    facts = (
+        tuple(snapshot.services.values()),
+        tuple(snapshot.routes.values()),
+        tuple(snapshot.maintenance.values()),
+        tuple(snapshot.faults.values()),
+    )
     return Frame(*facts, services, traits, sections, config, tuple(refused))
 
 
@@ -319,6 +331,14 @@ def _route_objection(route: Route) -> str | None:
     except AtollError as error:
         return error.detail
     return None
+
+
+def _sound_faults(snapshot: Snapshot, refused: list[str]) -> Iterator[Fault]:
+    for fault in snapshot.faults.values():
+        try:
+            yield checked_fault(fault)
+        except AtollError as error:
+            refused.append(f"fault {scrub(fault.name, limit=64)}: {error.detail}")
 
 
 def _lost_shares(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from atoll.gateway import breaker, budget, leading
+from atoll.gateway import breaker, budget, injection, leading
 from atoll.gateway.backend import (
     ANSWER_RULES,
     CHECK_RULES,
@@ -52,10 +52,12 @@ LOCAL_PEER = "self"
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """What is to be written: the configuration, and the content of each map by the map's name."""
+    """What is to be written: the configuration, the content of each map by the map's name, and the other files."""
 
     config: str
     maps: dict[str, str]
+    scripts: dict[str, str]
+    """By file name, beside the configuration."""
 
 
 @dataclass
@@ -101,7 +103,7 @@ def render(
     ]
     maps = {name: _map(name, config.maps.get(name, ()), memo) for name in MAPS}
     text = "\n".join(parts)
-    return Rendered(with_trace_id(text) if logged else text, maps)
+    return Rendered(with_trace_id(text) if logged else text, maps, {injection.SCRIPT: injection.SOURCE})
 
 
 def _sections(backends: Iterable[Backend], memo: RenderMemo) -> list[str]:
@@ -146,6 +148,7 @@ def _global(settings: Gateway, files: Files, log: RequestLog | None) -> str:
         line("spread-checks", "5"),
         line("expose-experimental-directives"),
         breaker.GLOBAL_RULES,
+        injection.GLOBAL_RULES,
         *(global_lines(log) if log else []),
     )
 

@@ -21,6 +21,7 @@ from atoll.gateway.config import Files, GatewayConfig
 from atoll.gateway.intent import intend
 from atoll.gateway.render import render
 from atoll.gateway.request_log import RequestLog
+from atoll.model.fault import Fault
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.route import Route
 from atoll.model.service import Check, CheckKind, Instance, Service
@@ -235,6 +236,8 @@ def running_config(
     files.config.write_text(rendered.config)
     for name, text in rendered.maps.items():
         files.map(name).write_text(text)
+    for name, text in rendered.scripts.items():
+        (folder / name).write_text(text)
     printed = folder / "log"
     with printed.open("wb") as output:
         process = subprocess.Popen(
@@ -282,13 +285,19 @@ def raw_haproxy(text: str, folder: Path, port: int) -> Iterator[Callable[[str], 
         process.wait(5)
 
 
-def snapshot_of(services: Iterable[Service], instances: Iterable[Instance], routes: Iterable[Route] = ()) -> Snapshot:
+def snapshot_of(
+    services: Iterable[Service],
+    instances: Iterable[Instance],
+    routes: Iterable[Route] = (),
+    faults: Iterable[Fault] = (),
+) -> Snapshot:
     """Facts at revision 1."""
     return Snapshot(
         revision=1,
         services={each.name: each for each in services},
         instances={(each.service, each.id): each for each in instances},
         routes={each.name: each for each in routes},
+        faults={each.name: each for each in faults},
     )
 
 
