@@ -17,9 +17,8 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from atoll.errors import Origin
 from atoll.gateway.config import FAULTS, map_path
-from atoll.gateway.problem import Answer
+from atoll.gateway.problem import INJECTED
 from atoll.gateway.quote import line
 from atoll.model.fault import Fault
 
@@ -28,7 +27,6 @@ SCRIPT = "faults.lua"
 SOURCE = Path(__file__).with_name(SCRIPT).read_text()
 ANY = "ANY"
 """The key that says that there is a fault."""
-HEADER = "x-fault-injected"
 STRUCK = "txn.struck"
 """What was done to the request: `delay`, `abort` or `drop`; not set: nothing."""
 MARKED = "fault"
@@ -37,11 +35,6 @@ MARKED = "fault"
 _MAP = map_path(FAULTS)
 _SERVICE = "var(txn.at),field(4,|)"
 
-ABORTED = Answer(
-    status=503, code="fault-injected", title="Injected fault", origin=Origin.GATEWAY, service=True,
-    detail="An operator asked for this failure: atoll fault list", headers=((HEADER, "abort"),),
-)  # fmt: skip
-"""Its status is the fault's."""
 
 GLOBAL_RULES = f"""\
 .if feature(LUA)
@@ -64,7 +57,7 @@ REQUEST_RULES = f"""\
   http-request lua.strike if faulty
 .endif
   http-request reject if {{ var({STRUCK}) -m str drop }}
-{line("http-request", "set-var-fmt(txn.fault_body)", ABORTED.body().replace('"status":503', '"status":%[var(txn.fault_status)]'))} if aborted
+{line("http-request", "set-var-fmt(txn.fault_body)", INJECTED.body().replace('"status":503', '"status":%[var(txn.fault_status)]'))} if aborted
 .if feature(LUA)
   http-request lua.abort if aborted
 .endif
@@ -72,7 +65,7 @@ REQUEST_RULES = f"""\
 """The last rules before an instance is chosen."""
 
 ANSWER_RULES = f"""\
-  http-after-response set-header {HEADER} %[var({STRUCK})] if {{ var({STRUCK}) -m found }}
+  http-after-response set-header x-fault-injected %[var({STRUCK})] if {{ var({STRUCK}) -m found }}
 """
 
 

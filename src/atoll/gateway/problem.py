@@ -175,6 +175,11 @@ IN_MAINTENANCE = Answer(
     detail="An operator took the service out of the traffic",
     headers=(("retry-after", "%[var(txn.wait)]"),),
 )  # fmt: skip
+INJECTED = Answer(
+    status=503, code="fault-injected", title="Injected fault", origin=Origin.GATEWAY, service=True,
+    detail="An operator asked for this failure: atoll fault list",
+)  # fmt: skip
+"""Its status is what the fault says."""
 UNKNOWN_SERVICE = Answer(
     status=503, code="unknown-service", title="Unknown service", origin=Origin.SERVICE, retryable=_YES,
     detail="No service of this name (Host, /svc/NAME/ or port) is registered", headers=retry(1),
@@ -188,6 +193,7 @@ ANSWERS = (
     METHOD_NOT_ALLOWED,
     BREAKER_OPEN,
     IN_MAINTENANCE,
+    INJECTED,
     UNKNOWN_SERVICE,
 )
 """Everything that gateway and mesh answer by themselves."""

@@ -37,6 +37,7 @@ READS = {
     "explain": ("explain", "orders"),
     "breakers": ("breakers",),
     "maint": ("maint",),
+    "fault list": ("fault", "list"),
     "routes": ("routes",),
     "routes test": ("routes", "test", "GET", "/api"),
     "health": ("health",),
@@ -56,6 +57,7 @@ WRITES = {
     *(f"drill {verb}" for verb in ("kill", "pause", "slow")),
     "maint on",
     "maint off",
+    *(f"fault {verb}" for verb in ("add", "clear")),
 }
 """Every other command. A new command must be put into one of the two."""
 
@@ -90,6 +92,7 @@ def test_every_command_that_reads_answers_in_json(cli: Cli, shop: FakeApi, folde
     shop.answers.update(
         {
             ("GET", "/readyz"): (200, {"status": "ok"}),
+            ("GET", "/api/v1/faults"): (200, {"revision": 7, "faults": []}),
             ("GET", "/prometheus/api/v1/query"): (200, {"data": {"resultType": "vector", "result": []}}),
             ("GET", "/api/v1/traces"): (200, {"traces": []}),
             ("GET", f"/api/v1/traces/{order().id}"): (200, msgspec.to_builtins(order())),

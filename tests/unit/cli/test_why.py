@@ -70,6 +70,9 @@ OPENED = BreakerReport(service=ORDERS, state=BreakerState.OPEN, since=AT - 4, re
 WORD = BreakerWord(state=BreakerState.OPEN, since=AT - 9, until=AT + 9, reason="new disk")
 KNOWN = frozenset({"orders", "payments", "web"})
 CASES: list[tuple[str, Case, str, str]] = [
+    ("aborted on purpose", Case(trace=TRACE, hops=(hop(503, "LR", mark="fault-abort:f1"),)), "fault-injected", "(f1) made the gateway answer 503 to GET /orders"),
+    ("late on purpose", Case(trace=TRACE, hops=(hop(504, "sH", "orders-1", mark="probe,fault-delay:late"),)), "fault-injected", "(late) held GET /orders up"),
+    ("dropped on purpose further in", Case(trace=TRACE, hops=(hop(500, "", "orders-1"), inner(0, "PR", mark="fault-drop:x"))), "fault-injected", "(x) made the gateway drop GET /orders"),
     ("no route", Case(trace=TRACE, hops=(hop(404, "LR", service=""),), routes=("api: path: …",)), "no-route", "(api: path: …)"),
     ("a route since", Case(trace=TRACE, hops=(hop(404, "LR", service=""),), takes="new"), "no-route", "now route new takes it"),
     ("method", Case(trace=TRACE, hops=(hop(405, "LR", service="", method="PUT"),)), "method-not-allowed", "not with PUT"),
