@@ -38,7 +38,7 @@ from atoll.settings import Gateway
 from bench import peers
 from bench.atoll_gateway import BENCH, snapshot_with_routes
 from bench.gateway import measure, summary
-from bench.processes import free_port, stop, wait_for_port
+from bench.processes import free_port, free_ports, stop, wait_for_port
 
 OURS = ("plain", "log", "all", "mesh")
 PEERS = ("haproxy", "nginx", "traefik", "caddy", "envoy")
@@ -137,7 +137,8 @@ def run(names: tuple[str, ...], rounds: int, seconds: float) -> dict[str, list[d
         try:
             wait_for_port(upstream, origin)
             for name in names:
-                folder, port = base / name, free_port()
+                folder = base / name
+                port = free_ports(CALL + 1) + CALL if name == "mesh" else free_port()
                 folder.mkdir()
                 command = (
                     ours(name, folder, port, upstream, base / "requests.sock")

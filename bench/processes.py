@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import time
@@ -22,6 +23,19 @@ def cost(pid: int) -> Cost:
     tree = [top, *top.children(recursive=True)]
     cpu = sum(sum(process.cpu_times()[:2]) for process in tree)
     return Cost(cpu, sum(process.memory_info().rss for process in tree))
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that are free, as far as one can know."""
+    while True:
+        first = free_port()
+        try:
+            with contextlib.ExitStack() as held:
+                for port in range(first, first + count):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            continue
+        return first
 
 
 def free_port() -> int:
