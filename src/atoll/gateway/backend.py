@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from atoll.gateway import breaker, budget, injection, leading, policies
+from atoll.gateway import breaker, budget, deadline, injection, leading, policies, retries
 from atoll.gateway.config import CHECKS, Backend, Kind, Server, Traits, map_path
 from atoll.gateway.frontend import address
 from atoll.gateway.members import health_request
@@ -51,25 +51,34 @@ HEALTH_CALL = (
 SERVING = b"\0\0\0\0\x02\x08\x01"
 """The answer that passes: an uncompressed message of two bytes, status SERVING."""
 
+
 # A plain GET of a platform on which nothing failed passes one rule. The rewrite is `<put>^<cut>`: with the path behind it, one expression replaces the head
 # (and, where a bare `/` is put, the slash that follows).
 #
 # A request may be sent again when nothing of it can have had an effect: the connection failed, or the method is
-# idempotent, or the client says so. A retry needs the whole body, thus the wait.
-REQUEST_RULES = rf"""{breaker.CONDITIONS}{injection.CONDITIONS}  acl safe method GET HEAD OPTIONS TRACE
-  http-request allow if safe {{ var(txn.at) -m end | }} {breaker.CALM}
+# idempotent, or the client says so, or a policy. A retry needs the whole body, thus the wait.
+#
+# What policies and deadlines ask stands behind an `allow` of all that have neither.
+def request_rules(kind: Kind) -> str:
+    """What a request passes on its way into a section of this kind."""
+    calls = kind in {Kind.GRPC, Kind.CALLS}
+    unhurried = deadline.CALLS_CALM if calls else deadline.CALM
+    return rf"""{breaker.CONDITIONS}{injection.CONDITIONS}{deadline.CALLS_CONDITIONS if calls else deadline.CONDITIONS}  acl safe method GET HEAD OPTIONS TRACE
+  http-request allow if safe {{ var(txn.at) -m end | }} {breaker.CALM} {unhurried}
   acl rewrite var(txn.at) -m end r rt rp rtp
   http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
   http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^(?:(/)|([^^]*))\^([^^]*)\^\3(?(1)/?)","\1\2")]' if rewrite
   http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t tp }}
-{policies.RULES}  http-request allow if safe {breaker.CALM}
-  http-request disable-l7-retry if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
-  http-request set-var({RETRYABLE}) str(false) if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }}
+{policies.RULES}  http-request allow if safe !policied {unhurried} {breaker.CALM}
+{retries.method_rules(policies.column)}  http-request disable-l7-retry if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }} !chosen
+  http-request set-var({RETRYABLE}) str(false) if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }} !chosen
   acl small req.hdr(content-length),add(0) -m int 1:{BODY_LIMIT}
   http-request wait-for-body time {BODY_WAIT}ms if {{ method PUT DELETE }} small
-  http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }}
-  http-request allow if {breaker.CALM}
-{budget.REQUEST_RULES}{breaker.REQUEST_RULES}{injection.REQUEST_RULES}"""
+  http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }} or {{ method POST PATCH }} small chosen
+  http-request allow if !policied {unhurried} {breaker.CALM}
+{deadline.rules(policies.column, calls=calls)}{retries.rules(policies.column)}  http-request allow if {breaker.CALM}
+{budget.request_rules(policies.column)}{breaker.REQUEST_RULES}{injection.REQUEST_RULES}"""
+
 
 ANSWER_RULES = f"""\
 {budget.TRIES}{injection.ANSWER_RULES}\
@@ -160,6 +169,10 @@ def _head(name: str, traits: Traits, service: str) -> list[str]:
         lines.append(leading.PIN)
     if traits.check_timeout != Traits().check_timeout:
         lines.append(line("timeout", "check", milliseconds(traits.check_timeout)))
+    if traits.retries != Traits().retries:
+        lines.append(line("retries", str(traits.retries)))
+    if traits.retry_on != Traits().retry_on:
+        lines.append(line("retry-on", *traits.retry_on))
     if traits.sticky:
         name = cookie_name(service)
         lines.append(line("cookie", name, "insert", "indirect", "nocache", "httponly", "attr", "SameSite=Lax"))

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from atoll.gateway.config import BREAKERS, map_path
-from atoll.gateway.problem import BREAKER_OPEN, refusal
+from atoll.gateway.problem import BREAKER_OPEN, MARK, refusal
 from atoll.gateway.quote import line, section
 from atoll.gateway.readback import BreakerRow
 from atoll.model.breaker import WINDOW_CEILING, Breaker, BreakerState, whole_seconds
@@ -43,8 +43,6 @@ WORDS = 8
 """Columns of a line of the map."""
 NEVER = 1_000_000_000
 """Requests of a window that no breaker sees: one that is off, and only has a word."""
-MARK = "txn.mark"
-"""What the breaker did with a request: `open`, `forced`, `probe`; not set: nothing."""
 
 _MAP = map_path(BREAKERS)
 _SERVICE = "var(txn.at),field(4,|)"

@@ -13,6 +13,9 @@ are not counted against the service: they never reached it.
 
 from __future__ import annotations
 
+from atoll.gateway.bound import Named
+from atoll.gateway.deadline import EXPIRED
+from atoll.gateway.problem import MARK
 from atoll.gateway.quote import line, section
 
 TABLE = "edge:retries"
@@ -22,6 +25,8 @@ SHARE = 10
 """One in so many requests."""
 FLOOR = 20
 """Retries in the window that are always allowed."""
+MARKED_FLOOR = 5
+"""The same of requests that somebody before us retries (see `retries`): all that is allowed for them."""
 SAMPLE = 16
 """One in so many answers is asked how often its request was sent, while nothing is wrong."""
 KEYS = 10_000
@@ -30,20 +35,27 @@ requests."""
 
 _TIMES = "var(txn.tries),ltrim(+),add(0)"
 
-REQUEST_RULES = f"""\
+
+def request_rules(column: Named) -> str:
+    """Before a request is sent; a service whose budget is spent gets it once."""
+    return f"""\
   http-request set-var(txn.counted) bool(true)
   acl retried date(),sub(proc.retried) -m int lt {WINDOW}
-  http-request track-sc2 be_name table {TABLE} if retried
+  http-request track-sc2 var(txn.at),field(4,|) table {TABLE} if retried
   http-request sc-inc-gpc(1,2) if retried
   http-request set-var(txn.budget) sc_gpc_rate(1,2),div({SHARE}),add({FLOOR}) if retried
+  http-request set-var(txn.share) {column("budget")},add(0) if retried policied
+  http-request set-var(txn.budget) sc_gpc_rate(1,2),mul(txn.share),div(100),add({FLOOR}) if retried policied {{ var(txn.share) -m found }}
+  http-request set-var(txn.budget) int({MARKED_FLOOR}) if retried marked
   http-request disable-l7-retry if retried {{ sc_gpc_rate(0,2),sub(txn.budget) -m int ge 0 }}
 """
-"""Before a request is sent; a service whose budget is spent gets it once."""
+
 
 TRIES = f"""\
   acl failed status ge 500
   acl counted var(txn.counted) -m found
   http-after-response allow if !failed !counted {{ rand({SAMPLE}) gt 0 }}
+  http-after-response allow if {{ var({MARK}) -m str {EXPIRED} }}
   http-after-response set-var-fmt(txn.tries) %rc
   acl once var(txn.tries) -m str 0
 """

@@ -99,6 +99,10 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds a health check may take once connected."""
     led: bool = False
     """Active-passive: one server leads and gets everything, with its fencing number; the others stand by."""
+    retries: int = 3
+    """Times a request is sent again at most."""
+    retry_on: tuple[str, ...] = ("conn-failure", "empty-response", "junk-response", "0rtt-rejected")
+    """HAProxy's words for after what."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):

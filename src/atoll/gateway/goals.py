@@ -10,10 +10,12 @@ from functools import cached_property
 
 import msgspec
 
-from atoll.gateway.config import NOBODY, Entries
+from atoll.gateway.bound import Bound
+from atoll.gateway.config import NOBODY, Entries, Traits
 from atoll.gateway.maps import Goal
-from atoll.gateway.policies import Bound, policy_line
+from atoll.gateway.policies import policy_line
 from atoll.gateway.upstream import Upstream, upstream_of
+from atoll.gateway.variant import varied
 from atoll.model import effective
 from atoll.model.names import ServiceName
 from atoll.model.policy import Policy
@@ -29,6 +31,8 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
     """Of services that speak HTTP: the facts, and the section of every upstream. Equal when all goals are."""
 
     services: Mapping[ServiceName, Service]
+    traits: Mapping[ServiceName, Traits]
+    """Of each service's usual section."""
     sections: Mapping[Upstream, str]
 
     def __eq__(self, other: object) -> bool:
@@ -39,7 +43,11 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def usual(self) -> dict[Upstream, Goal]:
         """What holds where only the service itself says something."""
-        return {upstream: self._goal(upstream, self._of_service(upstream.service)) for upstream in self.sections}
+        return {
+            upstream: self._goal(upstream, self._of_service(upstream.service))
+            for upstream in self.sections
+            if not upstream.variant
+        }
 
     def of_service(self, name: ServiceName) -> Goal | None:
         """Where those who call the service are led; None: it has no section."""
@@ -48,7 +56,7 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
     def of_share(self, route: Route, share: Share) -> Goal:
         """Where a share of a route leads; nobody answers for a service that is not here."""
         upstream = upstream_of(route, share)
-        if upstream not in self.sections:
+        if share.service not in self.services:
             return Goal(NOBODY, share.service)
         return self._goal(upstream, self._of_share(route, share)) if _says(route) else self.usual[upstream]
 
@@ -77,14 +85,37 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
 
     def _goal(self, upstream: Upstream, bound: Bound) -> Goal:
         service = self.services[upstream.service]
-        timeout = bound.effective.policy.timeout
+        policy = bound.effective.policy
+        timeout = policy.timeout
+        section, _ = varied(upstream, self.traits[upstream.service], policy)
         return Goal(
-            self.sections[upstream],
+            self.sections[section],
             service.name,
             sticky=service.sticky,
             timeout=0 if timeout is None else max(1, round(timeout * 1000)),
             policy=bound.who if policy_line(bound) else "",
         )
+
+
+def upstreams(
+    services: Mapping[ServiceName, Service],
+    traits: Mapping[ServiceName, Traits],
+    routes: Iterable[Route],
+    calls: Iterable[Call],
+) -> dict[Upstream, Traits]:
+    """Every upstream that routes and calls lead to, and the traits that its section must have."""
+    found: dict[Upstream, Traits] = {}
+    for route in routes:
+        for share in route.shares:
+            if share.service in services:
+                service, usual = services[share.service], traits[share.service]
+                policy = effective.of_route(route, service).policy if _says(route) else service.policy
+                upstream, wanted = varied(upstream_of(route, share), usual, policy)
+                found[upstream] = wanted
+    for caller, callee in calls:
+        upstream, wanted = varied(Upstream(callee.name), traits[callee.name], effective.of_call(caller, callee).policy)
+        found[upstream] = wanted
+    return found
 
 
 def _says(route: Route) -> bool:

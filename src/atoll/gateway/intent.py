@@ -34,14 +34,15 @@ from atoll.gateway.config import (
     Traits,
 )
 from atoll.gateway.ejection import NO_OUTLIERS, NONE, Ejections, Outliers
-from atoll.gateway.goals import Goals
+from atoll.gateway.goals import Goals, upstreams
 from atoll.gateway.injection import fault_entries
 from atoll.gateway.leading import leader_entries
 from atoll.gateway.maps import HeaderNames, compile_routes, header_sets, set_name
 from atoll.gateway.members import check_entry, check_of, servers_of, traits_of
 from atoll.gateway.mesh import call_ports, mesh_entries, service_ports
 from atoll.gateway.placement import fresh_slots, place
-from atoll.gateway.upstream import Upstream, upstream_of
+from atoll.gateway.upstream import Upstream
+from atoll.gateway.variant import traits_for
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.breaker import word_problems
@@ -112,7 +113,7 @@ class Frame(msgspec.Struct, frozen=True):
     known_words: tuple[Maintenance, ...]
     known_faults: tuple[Fault, ...]
     services: dict[ServiceName, Service]
-    traits: dict[ServiceName, Traits]
+    wanted: dict[Upstream, Traits]
     sections: Sections
     config: GatewayConfig
     """Without backends."""
@@ -179,26 +180,21 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     traits = {name: each.traits for name, each in judged.items()}
     routes = _sound_routes(snapshot, memo, refused)
     _refuse_over("routes", len(routes), ROUTE_LIMIT)
-    wanted = set(map(Upstream, services)) | {
-        upstream_of(route, share)
-        for route in routes
-        for share in route.shares
-        if share.service in services and traits[share.service].kind is not Kind.TCP
-    }
+    spoken = {name: service for name, service in services.items() if traits[name].kind is not Kind.TCP}
+    ports = service_ports(services.values(), settings, refused)
+    calls = call_ports(services.values(), spoken, settings, ports, refused)
+    wanted = {Upstream(name): traits[name] for name in services} | upstreams(spoken, traits, routes, calls.values())
     _refuse_over("upstreams", len(wanted), BACKEND_LIMIT)
-    placed = place({upstream: traits[upstream.service] for upstream in wanted}, previous)
+    placed = place(wanted, previous)
     sections = tuple((upstream, str(upstream), placed.names[upstream]) for upstream in sorted(placed.names, key=str))
     closed = closed_services(snapshot.maintenance.values())
-    spoken = {name: service for name, service in services.items() if traits[name].kind is not Kind.TCP}
     leads = {
         upstream: MAINTENANCE if upstream.service in closed else name
         for upstream, name in placed.names.items()
         if upstream.service in spoken
     }
-    goals = Goals(spoken, leads)
+    goals = Goals(spoken, traits, leads)
     refused += _lost_shares(routes, services, traits)
-    ports = service_ports(services.values(), settings, refused)
-    calls = call_ports(services.values(), spoken, settings, ports, refused)
     faults = tuple(_sound_faults(snapshot, refused))
     maps = {
         BREAKERS: tuple(breaker_entries(spoken.values(), forced=bool(faults))),
@@ -232,7 +228,7 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         tuple(snapshot.maintenance.values()),
         tuple(snapshot.faults.values()),
     )
-    return Frame(*facts, services, traits, sections, config, tuple(refused))
+    return Frame(*facts, services, wanted, sections, config, tuple(refused))
 
 
 def topped_up(config: GatewayConfig, settings: Gateway) -> GatewayConfig:
@@ -265,7 +261,7 @@ def _judged(service: Service) -> Judged:
     objection = _service_objection(service)
     if objection:
         return Judged(service, objection, Traits(), None)
-    traits = traits_of(service)
+    traits = traits_for(traits_of(service), service.policy)
     return Judged(service, None, traits, check_entry(service, traits.kind))
 
 
@@ -370,10 +366,10 @@ def _backends(
         same = same and members is not None and members.leader == leader
         if members is None or not same or not _same(members.instances, mine):
             servers, objections = servers_of(label, service, mine, judged, leader)
-            backend = _backend(section, upstream, label, frame.traits, servers)
+            backend = _backend(section, upstream, label, frame, servers)
             members = Members(service, mine, judged, leader, backend, objections)
         elif members.backend.name != section:
-            backend = _backend(section, upstream, label, frame.traits, members.backend.servers)
+            backend = _backend(section, upstream, label, frame, members.backend.servers)
             members = msgspec.structs.replace(members, backend=backend)
         memo.members[label] = members
         refused += members.refused
@@ -384,14 +380,14 @@ def _backend(
     section: str,
     upstream: Upstream,
     label: str,
-    traits: Mapping[ServiceName, Traits],
+    frame: Frame,
     servers: tuple[Server, ...],
 ) -> Backend:
     return Backend(
         name=section,
         upstream=label,
         service=upstream.service,
-        traits=traits[upstream.service],
+        traits=frame.wanted[upstream],
         servers=servers,
     )
 

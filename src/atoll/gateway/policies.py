@@ -6,30 +6,13 @@ word of its own per line adds a column; its rules stand in `backend` and look at
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import msgspec
-
+from atoll.gateway import deadline, retries
+from atoll.gateway.bound import Bound, Column
 from atoll.gateway.config import POLICIES, map_path
-from atoll.model.names import ServiceName
-from atoll.model.policy import Effective
 
 LINE = "txn.policy"
 
-
-class Bound(msgspec.Struct, frozen=True):
-    """What counts for the requests of one verdict to a service."""
-
-    who: str
-    """The line's key: `route:NAME`, `web>orders`, `orders`."""
-    service: ServiceName
-    effective: Effective
-
-
-Column = Callable[[Bound], str]
-"""A word of the line, without `|` and white space; empty: nothing is to be done."""
-
-COLUMNS: tuple[tuple[str, Column], ...] = ()
+COLUMNS: tuple[tuple[str, Column], ...] = (*deadline.COLUMNS, *retries.COLUMNS)
 """By name, in the order of the line."""
 
 

@@ -17,6 +17,8 @@ from atoll.gateway.trace import TRACE_ID
 
 RETRYABLE = "txn.retryable"
 """The text `false`, for a request that must not be sent again once an instance has had it; else not set."""
+MARK = "txn.mark"
+"""What was done with a request that was not just sent on, as a word for the request log; not set: nothing."""
 _PATH = "%[var(txn.path),json(utf8s)]"
 _SERVICE = "%[var(txn.at),field(4,|),json(utf8s)]"
 
@@ -180,6 +182,10 @@ INJECTED = Answer(
     detail="An operator asked for this failure: atoll fault list",
 )  # fmt: skip
 """Its status is what the fault says."""
+DEADLINE_EXCEEDED = Answer(
+    status=504, code="deadline-exceeded", title="Deadline exceeded", origin=Origin.TIMEOUT, service=True,
+    detail="The time that its caller had for it was over when it came: it was not sent on",
+)  # fmt: skip
 UNKNOWN_SERVICE = Answer(
     status=503, code="unknown-service", title="Unknown service", origin=Origin.SERVICE, retryable=_YES,
     detail="No service of this name (Host, /svc/NAME/ or port) is registered", headers=retry(1),
@@ -192,6 +198,7 @@ ANSWERS = (
     NO_ROUTE,
     METHOD_NOT_ALLOWED,
     BREAKER_OPEN,
+    DEADLINE_EXCEEDED,
     IN_MAINTENANCE,
     INJECTED,
     UNKNOWN_SERVICE,

@@ -15,10 +15,10 @@ from atoll.gateway import breaker, budget, injection, leading
 from atoll.gateway.backend import (
     ANSWER_RULES,
     CHECK_RULES,
-    REQUEST_RULES,
     backend_section,
     defaults_of,
     milliseconds,
+    request_rules,
     slot_section,
 )
 from atoll.gateway.closed import closed_section
@@ -44,7 +44,6 @@ QUEUE_WAIT = 1
 """Seconds a request waits for a server to have room."""
 TUNNEL_IDLE = 3600
 """Seconds a WebSocket or a tcp connection may be silent."""
-RETRIES = 3
 SPARE_DESCRIPTORS = 2000
 """For listeners and checks, beside two for every connection. Where the system allows fewer, HAProxy takes what it gets."""
 PEERS = "atoll"
@@ -163,9 +162,9 @@ def _defaults(settings: Gateway, *, logged: bool) -> str:
         line("timeout", "server", milliseconds(settings.server_timeout)),
         line("timeout", "http-request", f"{HEADER_WAIT}s"),
         line("timeout", "http-keep-alive", milliseconds(settings.client_timeout)),
-        line("retries", str(RETRIES)),
+        line("retries", str(Traits().retries)),
         line("option", "redispatch", "1"),
-        line("retry-on", "conn-failure", "empty-response", "junk-response", "0rtt-rejected"),
+        line("retry-on", *Traits().retry_on),
         line("option", "http-no-delay"),  # an event of a stream goes out when it comes (else 100 ms later)
         line("option", "idle-close-on-response"),  # after a reload a request on its way still finds its connection
         line("option", "dontlognull"),
@@ -180,7 +179,7 @@ def _defaults(settings: Gateway, *, logged: bool) -> str:
         *_timeouts(settings),
         line("timeout", "client", f"{TUNNEL_IDLE}s"),
         line("timeout", "server", f"{TUNNEL_IDLE}s"),
-        line("retries", str(RETRIES)),
+        line("retries", str(Traits().retries)),
         line("option", "redispatch", "1"),
         line("option", "dontlognull"),
         line("load-server-state-from-file", "global"),
@@ -199,7 +198,7 @@ def _kind_defaults(kind: Kind, *, logged: bool) -> str:
     if kind is Kind.TCP:
         return section("defaults", kind.value, "from", "bytes") + "\n"
     answer = GRPC_RULES + ANSWER_RULES if logged and kind in (Kind.GRPC, Kind.CALLS) else ANSWER_RULES
-    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{REQUEST_RULES}{answer}"
+    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{request_rules(kind)}{answer}"
 
 
 def _led(config: GatewayConfig) -> list[Kind]:
@@ -211,7 +210,8 @@ def _led(config: GatewayConfig) -> list[Kind]:
 
 def _led_defaults(kind: Kind, *, logged: bool) -> str:
     usual, led = (section("defaults", defaults_of(Traits(kind=kind, led=led)), "from", "base") for led in (False, True))
-    return _kind_defaults(kind, logged=logged).replace(usual, led).replace(REQUEST_RULES, leading.RULES + REQUEST_RULES)
+    rules = request_rules(kind)
+    return _kind_defaults(kind, logged=logged).replace(usual, led).replace(rules, leading.RULES + rules)
 
 
 def _peers(files: Files) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.gateway import trace
-from atoll.gateway.breaker import MARK
+from atoll.gateway.problem import MARK
 from atoll.gateway.quote import line, section
 from atoll.gateway.trace import REQUEST_ID_LIMIT
 from atoll.settings import Settings
@@ -33,7 +33,7 @@ LINE_LIMIT = 8192
 ENDING = ".2"
 
 _MARK = f"%[var({MARK})]"
-"""What the circuit breaker did with the request: `open`, `forced`, `probe`, or nothing."""
+"""`open`, `forced`, `probe` (the circuit breaker), `expired` (its deadline was over), or nothing."""
 _CALLER = "txn.caller"
 _PATH = f"%[var(txn.path),bytes(0,{PATH_LIMIT})]"
 _CAPTURED = "%hr"

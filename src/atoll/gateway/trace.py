@@ -5,7 +5,7 @@ child; `txn.parent` is what came, when it was valid. Both are in the request log
 
 A header that is not valid, came twice or has a forbidden version (ff) counts as none, and tracestate, which belongs to
 it, goes too. A newer version is continued as 00, with the sampled flag as the only flag. No tracestate above
-STATE_LIMIT and no baggage above BAGGAGE_LIMIT goes on; a request whose header fills HAProxy's buffer (16 KiB) was
+STATE_LIMIT and no baggage above BAGGAGE_LIMIT (see `deadline`) goes on; a request whose header fills HAProxy's buffer (16 KiB) was
 refused before.
 
 A trace id is half of its connection and half of its request: text of random bytes is dear, so the first half is made
@@ -51,7 +51,6 @@ RULES = rf"""  http-request set-var(txn.start) date(0,us)
   http-request set-var(txn.trace) var(sess.trace),concat(,txn.span,-),concat(,txn.span,-00) if {{ var({UNSAMPLED}) -m found }} !traced {{ rand({SHARES}),sub({UNSAMPLED}) lt 0 }}
   http-request set-var(txn.trace) var(sess.trace),concat(,txn.span,-),concat(,txn.span,-01) if !traced
   http-request del-header traceparent
-  http-request del-header baggage if {{ req.fhdr(baggage) -m len gt {BAGGAGE_LIMIT} }}
   unique-id-format %[var(txn.trace)]
   unique-id-header traceparent
 """

@@ -1,7 +1,8 @@
 """Which instances a share means, and what that set is called.
 
 `orders` is every instance of the service, `orders@v2` those of one version, `orders@-v2,v3` all but those of the
-versions that other shares of the same route name.
+versions that other shares of the same route name. With `~1a2b3c4d` behind it the same instances, in a section of their own
+(see `variant`).
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ class Upstream(msgspec.Struct, frozen=True):
     service: ServiceName
     version: Token | None = None
     but: tuple[Token, ...] = ()
+    variant: str = ""
+    """Of lower-case hex digits; empty: the service's usual section."""
 
     def __str__(self) -> str:
-        if self.version is not None:
-            return f"{self.service}@{self.version}"
-        return f"{self.service}@-{','.join(self.but)}" if self.but else self.service
+        which = self.service if self.version is None else f"{self.service}@{self.version}"
+        which += f"@-{','.join(self.but)}" if self.but else ""
+        return f"{which}~{self.variant}" if self.variant else which
 
     def __lt__(self, other: Upstream) -> bool:
         # by name: None and a version do not compare
@@ -40,6 +43,9 @@ class Upstream(msgspec.Struct, frozen=True):
     @property
     def section(self) -> str:
         """The name of its own section in haproxy.cfg: of `a-z A-Z 0-9 . _ : -`, different for different upstreams."""
+        return f"{self._which()}:x:{self.variant}" if self.variant else self._which()
+
+    def _which(self) -> str:
         if self.version is not None:
             return f"{self.service}:v:{self.version.replace('+', ':')}"
         if self.but:

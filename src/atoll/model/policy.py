@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from atoll.model.breaker import Breaker, breaker_problems
+from atoll.model.retry import Retry, retry_problems
 
 TIMEOUT_CEILING = 86_400.0
 """Seconds: a day."""
@@ -24,7 +25,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What somebody said of calls. Durations in seconds; None: nothing was said."""
 
     timeout: float | None = None
-    """How long a byte of the answer may fail to come until 504."""
+    """How long the answer may fail to begin, all tries together, and then each byte of it, until 504."""
+    try_timeout: float | None = None
+    """The same of one try; never more than `timeout`."""
+    retry: Retry | None = None
+    """When the request is sent again, once an instance has had it."""
     circuit_breaker: Breaker | None = None
     """When callers are kept from the service."""
 
@@ -72,6 +77,13 @@ def policy_problems(said: Policy) -> Iterator[tuple[tuple[str, ...], str]]:
     """What is absurd in `said`: the path of a field, and the reason."""
     if said.timeout is not None and not _is_timeout(said.timeout):
         yield ("timeout",), f"{said.timeout:g} is not {TIMEOUT_FLOOR:g} to {TIMEOUT_CEILING:g} seconds"
+    if said.try_timeout is not None and not _is_timeout(said.try_timeout):
+        yield ("try_timeout",), f"{said.try_timeout:g} is not {TIMEOUT_FLOOR:g} to {TIMEOUT_CEILING:g} seconds"
+    elif said.try_timeout is not None and said.timeout is not None and said.try_timeout > said.timeout:
+        yield ("try_timeout",), f"one try of {said.try_timeout:g} s is longer than the {said.timeout:g} s of all"
+    if said.retry is not None:
+        for field, wrong in retry_problems(said.retry):
+            yield ("retry", field), wrong
     if said.circuit_breaker is not None:
         for field, wrong in breaker_problems(said.circuit_breaker):
             yield ("circuit_breaker", field), wrong

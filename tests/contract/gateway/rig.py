@@ -250,6 +250,7 @@ def running_config(
             assert process.poll() is None, printed.read_text()
             assert time.monotonic() < end, printed.read_text()
             time.sleep(0.005)
+        haproxy.command("show version")  # the file is there before all listeners are: who answers has begun
         yield haproxy
     finally:
         process.terminate()

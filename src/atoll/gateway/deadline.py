@@ -1,0 +1,102 @@
+r"""How much time a request has left: said by a policy, brought along by its caller, and passed on to whoever works for it.
+
+A deadline is a moment, epoch milliseconds, and travels as the member `atoll.deadline` of the W3C header `baggage`, so a
+service with OpenTelemetry passes it on without a change. It is the earliest of what came and of now plus the policy's
+timeout: what a client or a service says can only make it earlier. A call of gRPC says its own in `grpc-timeout`, which is
+taken like one that came and is told the rest. What comes too late is answered with `deadline-exceeded` and not sent on; the
+rest bounds how long an instance is waited for, and is told to it as LEFT_HEADER.
+
+A request that brings no baggage (a call of gRPC: and no `grpc-timeout`) and of which no policy says anything passes none
+of these rules. Several baggage headers, and
+one without room for ours, stay as they are: the deadline holds at this hop and is not passed on.
+"""
+
+from __future__ import annotations
+
+from atoll.gateway.bound import Bound, Named
+from atoll.gateway.problem import DEADLINE_EXCEEDED, MARK, refusal
+from atoll.gateway.trace import BAGGAGE_LIMIT
+
+MEMBER = "atoll.deadline"
+RETRY_MEMBER = "atoll.retry"
+"""Set by the hop that retries for all behind it (see `retries`)."""
+ROOM = 64
+"""Bytes that our members take at most."""
+EXPIRED = "expired"
+"""The mark of a request that came too late."""
+LEFT_HEADER = "x-atoll-left-ms"
+LEFT = "txn.left"
+"""Milliseconds; not set: there is no deadline."""
+MOST = 99_999_999
+"""Milliseconds that `grpc-timeout` can say."""
+
+CONDITIONS = "  acl bagged req.fhdr(baggage) -m found\n"
+CALM = "!bagged"
+"""The request brings no deadline."""
+CALLS_CONDITIONS = f"{CONDITIONS}  acl hurried req.hdr(grpc-timeout) -m found\n"
+CALLS_CALM = "!bagged !hurried"
+"""The same of a call of gRPC."""
+
+
+def milliseconds(seconds: float | None) -> str:
+    """A duration as a word of a line; none: empty."""
+    return "" if seconds is None else str(max(1, round(seconds * 1000)))
+
+
+def timeout_word(bound: Bound) -> str:
+    """Milliseconds that the whole may take."""
+    return milliseconds(bound.effective.policy.timeout)
+
+
+COLUMNS = (("timeout", timeout_word),)
+
+_CAME = rf'var(txn.baggage),regsub("^(?:.*,)?[[:blank:]]*{MEMBER.replace(".", chr(92) + ".")}=([0-9]{{13}})[[:blank:]]*(?:[,;].*)?$","\1")'
+_OTHERS = r'str(","),concat(,txn.baggage),regsub(",[[:blank:]]*atoll\.(?:deadline|retry)=[^,]*","",g)'
+# Units are those that callers use for times that matter here; hours and minutes stay a text that is no number.
+_GRPC = r'req.hdr(grpc-timeout),regsub("S$","000"),regsub("m$",""),regsub("[0-9]{3}u$",""),regsub("[0-9]{6}n$","")'
+
+
+# Of a call of gRPC: its own deadline, as milliseconds from now.
+_CALLS = rf"""  acl grpc var(txn.grpc) -m found
+  http-request set-var(txn.grpc) '{_GRPC}' if hurried
+  http-request unset-var(txn.grpc) if grpc !{{ var(txn.grpc) -m reg ^[0-9]{{1,11}}$ }}
+  http-request set-var({LEFT}) var(txn.grpc),add(0) if grpc !bound or grpc {{ var(txn.grpc),sub({LEFT}) -m int lt 0 }}
+"""
+_CALLS_ON = f"""\
+  http-request set-header grpc-timeout %[var({LEFT})]m if grpc {{ var({LEFT}),sub(txn.grpc) -m int lt 0 }} {{ var({LEFT}) -m int le {MOST} }}
+"""
+
+
+def rules(column: Named, *, calls: bool = False) -> str:
+    """Before the request is sent. `marked` is there afterwards: somebody before us retries. `calls`: of gRPC."""
+    return f"""\
+  acl several req.fhdr_cnt(baggage) gt 1
+  acl dated var(txn.due) -m found
+  acl bound var({LEFT}) -m found
+  acl marked var(txn.baggage) -m sub {RETRY_MEMBER}=
+  http-request del-header baggage if bagged {{ req.fhdr(baggage) -m len gt {BAGGAGE_LIMIT} }}
+  http-request set-var(txn.baggage) req.fhdr(baggage) if bagged !several
+  http-request set-var(txn.due) '{_CAME}' if bagged
+  http-request unset-var(txn.due) if dated !{{ var(txn.due) -m reg ^[0-9]{{13}}$ }}
+  http-request set-var(txn.now) date(0,ms)
+  http-request set-var({LEFT}) {column("timeout")},add(0) if policied
+  http-request set-var(txn.rest) var(txn.due),sub(txn.now) if dated
+  http-request set-var({LEFT}) var(txn.rest) if dated !bound or dated {{ var(txn.rest),sub({LEFT}) -m int lt 0 }}
+{_CALLS if calls else ""}\
+  http-request set-var({MARK}) str({EXPIRED}) if dated {{ var({LEFT}) -m int le 0 }}
+{refusal(DEADLINE_EXCEEDED, f"dated {{ var({LEFT}) -m int le 0 }}")}
+  http-request set-timeout server var({LEFT}) if policied {{ {column("timeout")} -m len gt 0 }} or bound {{ be_server_timeout,sub({LEFT}) -m int gt 0 }}
+{_CALLS_ON if calls else ""}"""
+
+
+def passing_on(owner: str) -> str:
+    """What those behind this hop are told; `owner` is the name of a condition: this hop retries for them."""
+    return f"""\
+  acl crowded var(txn.others) -m len gt {BAGGAGE_LIMIT - ROOM}
+  http-request set-header {LEFT_HEADER} %[var({LEFT})] if bound
+  http-request set-var(txn.deadline) var(txn.now),add({LEFT}) if bound
+  http-request set-var(txn.others) '{_OTHERS}' if bagged bound or bagged {owner}
+  http-request set-var(txn.marking) 'str(",{RETRY_MEMBER}=1")' if {owner} or marked
+  http-request set-header baggage {MEMBER}=%[var(txn.deadline)]%[var(txn.marking)]%[var(txn.others)] if bound !several !crowded
+  http-request set-header baggage {RETRY_MEMBER}=1%[var(txn.others)] if {owner} !bound !marked !several !crowded
+"""
