@@ -28,6 +28,8 @@ class Facts:
     routes: list[Route] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)
     """Route name → its index in the file."""
+    scraped: dict[str, int] = field(default_factory=dict)
+    """Service → index of its item in the file's list of what is scraped."""
     vague: set[str] = field(default_factory=set)
     """Routes of which something was taken out, so that two of them may look alike."""
     off: set[str] = field(default_factory=set)

@@ -33,6 +33,7 @@ from atoll.project.route_facts import add_route
 from atoll.project.service_facts import peer_variables, service_fact
 from atoll.project.shape import read_shape
 from atoll.project.source import find_file, read_env_file, read_source, shown
+from atoll.project.telemetry_facts import TelemetryWords, scraped_services, telemetry_words
 from atoll.project.valid import problems
 from atoll.project.yaml import read_yaml
 
@@ -60,6 +61,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """Those that are on."""
     listener: Listener | None = None
     """None: the gateway's settings decide."""
+    telemetry: TelemetryWords = TelemetryWords()
     external: tuple[str, ...] = ()
     """Services of a compose file that atoll does not run."""
     warnings: tuple[Finding, ...] = ()
@@ -180,6 +182,7 @@ class _Reading:
             folder=str(self._folder),
             profiles=on,
             listener=listener,
+            telemetry=telemetry_words(root.telemetry),
             external=tuple(self._compose.external) if self._compose else (),
             warnings=tuple(sorted(dict.fromkeys(self._warnings), key=self._order)),
         )
@@ -316,7 +319,9 @@ def _facts_of(root: schema.Root, name: str, around: Surroundings) -> Facts:
     """The facts of `root`, for the project called `name`; services whose profiles are not on are left out."""
     facts = Facts(name, defaults=policy_of(root.gateway.defaults))
     peers = peer_variables(root.services)
-    for key, said in root.services.items():
+    scraped = scraped_services(root, facts)
+    for key, service in root.services.items():
+        said = scraped.get(key, service)
         if said.profiles and not set(said.profiles) & set(around.profiles):
             facts.off.add(key)
         else:
@@ -335,6 +340,8 @@ def _names(document: Document) -> frozenset[str]:
 
 def _in_file(path: Path, facts: Facts, root: schema.Root) -> Path:
     """A path through the facts as a path through the file: routes by index, short forms where they were used."""
+    if path[:1] == ("services",) and path[2:3] == ("scrape",) and path[1] in facts.scraped:
+        return ("telemetry", "scrape", facts.scraped[str(path[1])], *path[3:])
     if path[:2] != ("gateway", "routes") or len(path) < 3:
         return path
     index = facts.positions.get(str(path[2]), path[2])

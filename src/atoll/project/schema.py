@@ -14,6 +14,8 @@ from atoll.model.breaker import COUNT_CEILING, OPEN_CEILING, PROBES_CEILING, WIN
 from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
 from atoll.project import words
 
+RETENTION_CEILING = 3650.0
+"""Days."""
 Truth = Annotated[bool, words.truth()]
 Port = Annotated[int, words.whole(1, 65535)]
 Times = Annotated[int, words.whole(1, 100)]
@@ -96,6 +98,46 @@ class Scrape(Part):
     """Time between two scrapes."""
     timeout: Period = 10.0
     """Time an answer may take."""
+
+
+class ScrapeOf(Scrape):
+    """Where one service tells its metrics, said in one list for all."""
+
+    service: str
+    """Name of the service."""
+
+
+class Retention(Part):
+    """How long telemetry is kept, in days (`3d`) or hours (`36h`)."""
+
+    traces: Annotated[float | None, words.days(most=RETENTION_CEILING)] = None
+    """Spans (default 3d)."""
+    kept: Annotated[float | None, words.days(most=RETENTION_CEILING)] = None
+    """Traces with errors, slow and degraded ones, and a share of the rest (default 14d)."""
+    logs: Annotated[float | None, words.days(most=RETENTION_CEILING)] = None
+    """Log records (default 7d)."""
+    metrics: Annotated[float | None, words.days(most=RETENTION_CEILING)] = None
+    """Metrics, and the figures of requests (default 30d)."""
+
+
+class Sampling(Part):
+    """Which traces are recorded and kept."""
+
+    traces: Annotated[float | None, words.share()] = None
+    """Share of the traces begun by the gateway that are recorded, 0 to 1 (default 1); requests are counted all the same."""
+    keep_errors: Truth | None = None
+    """Whether traces with an error are kept longer, as `retention.kept` says (default true)."""
+
+
+class Telemetry(Part):
+    """Traces, logs and metrics of the whole project. A setting of the environment (`ATOLL_TELEMETRY_…`) wins over it."""
+
+    retention: Retention = Retention()
+    """How long they are kept."""
+    sampling: Sampling = Sampling()
+    """Which traces are recorded and kept."""
+    scrape: list[ScrapeOf] = []
+    """Services to scrape; the same as `scrape` in the service."""
 
 
 class CircuitBreaker(Part):
@@ -275,7 +317,7 @@ class Root(Part):
     """An atoll project."""
 
     later: ClassVar[tuple[str, ...]] = (
-        "config", "secrets", "telemetry", "alerts", "notify", "cluster", "include", "policies", "consumers", "auth",
+        "config", "secrets", "alerts", "notify", "cluster", "include", "policies", "consumers", "auth",
         "rate_limit", "retry", "circuit_breaker", "cache", "aggregate", "autoscale", "watch", "calls", "logs",
     )  # fmt: skip
     name: str | None = None
@@ -286,6 +328,8 @@ class Root(Part):
     """The services by name; text instead of keys is the command."""
     gateway: Gateway = Gateway()
     """Listeners and routes."""
+    telemetry: Telemetry = Telemetry()
+    """How long traces, logs and metrics are kept, and where metrics are."""
 
 
 def json_schema() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from atoll.model.checked import ARGUMENTS_LIMIT
 from atoll.project.node import Filled, core, written
 
 _DURATION = r"^(\d+(\.\d+)?(h|ms|us|ns|m|s))+$|^0$"
+_AGE = r"^\d{1,5}(\.\d{1,3})?[hd]$"
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 DURATION_TEXT_LIMIT = 40
@@ -141,6 +142,34 @@ def duration(*, least: float, most: float) -> BeforeValidator:
         return seconds
 
     return BeforeValidator(check, json_schema_input_type=DurationText)
+
+
+def days(*, most: float) -> BeforeValidator:
+    """An age in days, written `3d`, `36h`; `most` is its bound in days."""
+
+    def check(raw: Any) -> float:
+        said = written(raw)
+        if not isinstance(said, str) or len(said) > DURATION_TEXT_LIMIT or not re.fullmatch(_AGE, said):
+            number = isinstance(raw, int | float) and not isinstance(raw, bool)
+            raise _invalid("should be an age", f"write `{said}d` for days" if number else "such as 3d, 36h")
+        found = float(said[:-1]) / (24 if said.endswith("h") else 1)
+        if not 1 / 24 <= found <= most:
+            raise _invalid(f"should be between 1h and {most:g}d")
+        return found
+
+    return BeforeValidator(check, json_schema_input_type=Annotated[str, Field(pattern=_AGE, examples=["3d", "36h"])])
+
+
+def share() -> BeforeValidator:
+    """A share from 0 to 1."""
+
+    def check(raw: Any) -> float:
+        value = core(raw) if isinstance(raw, Filled) else raw
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise _invalid("should be a share from 0 to 1", "0.1 is every tenth")
+        return float(value)
+
+    return BeforeValidator(check, json_schema_input_type=Annotated[float, Field(ge=0, le=1)])
 
 
 def port() -> BeforeValidator:

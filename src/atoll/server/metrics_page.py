@@ -22,7 +22,7 @@ curl -H "Authorization: Bearer $(cat .atoll/token)" http://127.0.0.1:7070/metric
 ```yaml
 scrape_configs:
   - job_name: atoll
-    authorization: {credentials_file: /path/of/the/project/.atoll/token}
+    authorization: {type: Bearer, credentials_file: /path/of/the/project/.atoll/token}
     static_configs: [{targets: ["127.0.0.1:7070"]}]
 ```
 

@@ -31,6 +31,7 @@ from atoll.wiring.console import Console, Stop
 from atoll.wiring.mesh import choosing, left, moved, settled
 from atoll.wiring.node import Node
 from atoll.wiring.telemetry_part import possible
+from atoll.wiring.telemetry_words import with_words
 
 log = Log("node")
 ANSWERS_WITHIN = 20.0
@@ -172,5 +173,6 @@ def _settled(settings: Settings, loaded: Loaded) -> Settings:
     if loaded.listener is not None and "ATOLL_GATEWAY_PORT" not in os.environ:
         gateway = replace(settings.gateway, host=loaded.listener.host, port=loaded.listener.port)
         settings = replace(settings, gateway=gateway)
+    settings = with_words(settings, loaded.telemetry, os.environ)
     present = listeners()
     return telemetry_ports.settled(settled(settings, present, os.environ), present, os.environ)

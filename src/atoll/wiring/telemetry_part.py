@@ -15,6 +15,7 @@ from atoll.settings import Settings, Telemetry
 from atoll.wiring.console import Console
 from atoll.wiring.kept import KeptProcess, Part
 from atoll.wiring.telemetry_ports import NAME, VARIABLES
+from atoll.wiring.telemetry_words import variables
 
 PACKAGES = ("chdb", "grpc", "google.protobuf", "opentelemetry.proto", "zstandard")
 """What the process imports; `atoll[telemetry]` installs them."""
@@ -106,4 +107,11 @@ def _part(settings: Settings) -> Part:
     knobs = settings.telemetry
     told = {variable: str(getattr(knobs, name)) for name, variable in VARIABLES.items()}
     own = {"OTEL_SDK_DISABLED": "true", "ATOLL_TELEMETRY_ENABLED": "1"}
-    return Part(NAME, "telemetry", "telemetry", settings.telemetry_socket, knobs.http_port, {**told, **own})
+    return Part(
+        NAME,
+        "telemetry",
+        "telemetry",
+        settings.telemetry_socket,
+        knobs.http_port,
+        {**variables(settings), **told, **own},
+    )

@@ -190,3 +190,43 @@ def test_the_demo_shop_loads_and_its_five_services_have_routes() -> None:
     }
     assert {route.shares[0].service for route in loaded.project.routes} == {s.name for s in loaded.project.services}
     assert loaded.warnings == ()
+
+
+def test_what_is_scraped_may_be_said_in_the_service_or_in_one_list() -> None:
+    listed = parsed(ONE + "telemetry: {scrape: [{service: orders, path: /m, interval: 5s}]}\n")
+    said = parsed("services: {orders: {command: sh -c 'sleep 1', scrape: {path: /m, interval: 5s}}}\n")
+    assert listed.project == said.project
+    assert said.project.services[0].scrape is not None
+
+
+@pytest.mark.parametrize(
+    ("service", "item", "place", "code"),
+    [
+        ("{command: sh}", "{service: order}", "service", Code.UNKNOWN_REFERENCE),
+        ("{command: sh, scrape: true}", "{service: orders}", "service", Code.INVALID_VALUE),
+        ("{command: sh}", "{service: orders, path: x}", "path", Code.INVALID_VALUE),
+        ("{command: sh, port: none}", "{service: orders}", "0", Code.INVALID_VALUE),
+    ],
+)
+def test_what_is_wrong_in_the_list_is_told_at_its_place_in_the_list(
+    service: str, item: str, place: str, code: Code
+) -> None:
+    with pytest.raises(ProjectInvalid) as refusal:
+        parsed(f"services: {{orders: {service}}}\ntelemetry:\n  scrape:\n  - {item}\n")
+    (finding,) = findings_of(refusal.value)
+    assert (finding.code, finding.line, str(finding.path[-1])) == (code, 4, place)
+
+
+def test_words_for_telemetry_are_read_and_what_is_not_said_is_left_to_the_settings() -> None:
+    said = "retention: {traces: 36h, logs: 2d}, sampling: {traces: 0.25, keep_errors: false}"
+    found = parsed(f"{ONE}telemetry: {{{said}}}\n").telemetry
+    assert (found.traces_days, found.logs_days, found.sampling, found.keep_errors) == (1.5, 2.0, 0.25, False)
+    assert (found.kept_days, found.metrics_days) == (None, None)
+
+
+@pytest.mark.parametrize("age", ["3", "0d", "3w", "-1d", "99999d", "1d2h", "nan", "1e3d"])
+def test_an_age_that_is_none_is_refused_at_its_place(age: str) -> None:
+    with pytest.raises(ProjectInvalid) as refusal:
+        parsed(f"{ONE}telemetry:\n  retention: {{logs: {age}}}\n")
+    (finding,) = findings_of(refusal.value)
+    assert (finding.line, finding.path) == (3, ("telemetry", "retention", "logs"))
