@@ -75,7 +75,7 @@ def test_a_node_in_the_background_can_be_stopped_from_its_first_moment() -> None
 
         def child() -> int:
             children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(up.pid)], capture_output=True, text=True)
-            return int((children.stdout.split() or [0])[0])
+            return int((children.stdout.split() or ["0"])[0])
 
         node = until(child, "the node is there", every=0.001)
         os.kill(node, signal.SIGTERM)
