@@ -2,7 +2,8 @@
 
 Twenty small services, 100 requests a second, one registration or write a second, a random fault every 30 s. After each
 fault the platform must be right again and every promise is judged over what happened since the one before; memory,
-descriptors, tasks and old workers of our own processes are sampled all along, and their slope is told at the end.
+descriptors, tasks and old workers of our own processes are sampled all along, and their slope is told at the end. Before
+that, every kind of fault happens a few times in quick succession: what a process needs at most it has then needed.
 A request may fail only while a fault that must cost something is open, and only of the service that it hit.
 """
 
@@ -53,6 +54,8 @@ GUESTS = 10
 GUEST_TTL = 10.0
 FILLING = 1000
 """Registrations before the measuring begins, as many at a time as go: what is bounded is full then."""
+ROUNDS = 2
+"""Times that every kind of fault happens before the measuring begins: what is taken for the first time is no growth."""
 OLD_WORKERS = 5
 MEMORY_LIMIT = 1.0
 """MiB per hour that a process of ours may grow."""
@@ -338,7 +341,6 @@ class Soak:
 
     async def run(self) -> None:
         """Until the time is over."""
-        until = time.monotonic() + self.seconds
         async with upstreams(*(f"g-{number}" for number in range(GUESTS))) as places, asyncio.TaskGroup() as group:
             await self.fill(places)
             self.judged = (await self.do("GET", "/status"))["revision"]
@@ -357,20 +359,30 @@ class Soak:
                     stop=self.stop,
                 )
             )
+            for _ in range(ROUNDS * len(FAULTS)):
+                await self.fault_and_judgement()
+            self.samples.clear()
+            until = time.monotonic() + self.seconds
+            say("every kind of fault has happened; the measuring begins")
             while time.monotonic() < until:
-                began, broken = time.monotonic(), len(self.broken)
-                try:
-                    name = await self.fault()
-                except (OSError, AssertionError, LookupError) as error:
-                    name = "a fault that could not be made"
-                    self.broken.append(Breach("answers", f"{type(error).__name__}: {error}"[:500]))
-                await self.judge(name)
-                say(f"{name}: right after {self.took[-1] if self.took else 0:.1f} s, {self.requests.answered} answered")
-                for breach in self.broken[broken:][:5]:
-                    say(f"  BROKEN {breach.promise}: {breach.detail}"[:600])
+                began = time.monotonic()
+                await self.fault_and_judgement()
                 await asyncio.sleep(max(0.0, min(FAULT_EVERY - (time.monotonic() - began), until - time.monotonic())))
             await self.judge("the end")
             self.stop.set()
+
+    async def fault_and_judgement(self) -> None:
+        """The next fault, and what is to be said of it."""
+        broken = len(self.broken)
+        try:
+            name = await self.fault()
+        except (OSError, AssertionError, LookupError) as error:
+            name = "a fault that could not be made"
+            self.broken.append(Breach("answers", f"{type(error).__name__}: {error}"[:500]))
+        await self.judge(name)
+        say(f"{name}: right after {self.took[-1] if self.took else 0:.1f} s, {self.requests.answered} answered")
+        for breach in self.broken[broken:][:5]:
+            say(f"  BROKEN {breach.promise}: {breach.detail}"[:600])
 
     def slopes(self) -> dict[str, Slope]:
         """Of every sampled number of every process; memory in MiB."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from atoll.cli.early import SIGNALS
 from atoll.kit.files import private_folder
+from atoll.kit.garbage import page_by_page
 from atoll.kit.text import scrub
 
 LOG_LIMIT = 8 << 20
@@ -32,7 +33,7 @@ class Detached:
         self.pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-m", "atoll.cli.main", *arguments],
-            dict(environ),
+            page_by_page(environ),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),

@@ -5,19 +5,31 @@ changes. What a process has after its start stays, so it is taken out of sight, 
 
 The C library gives every thread an arena of its own, and each keeps what its thread once needed: a process whose work
 wanders over a pool of threads seems to grow for hours. One arena for all is enough where Python's lock is held anyway.
+
+Python's own allocator takes memory by the MiB and gives a MiB back when nothing of it is left, which after a burst is
+never: hours of work look like a leak. The C library gives back page by page when it is asked to. So processes of ours that
+live long use that one, which costs 5 % of a commit's processor time and nothing elsewhere, and ask it now and then.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import os
+import sysconfig
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+
+from atoll.kit.clock import Clock
 
 M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3
 LARGE = 256 << 10
 """Bytes from which on a block is the kernel's and goes back to it when freed. Said once, the C library no longer raises
 this by itself, which it does up to 32 MB whenever a large block is freed."""
 
+GIVE_BACK_EVERY = 10.0
+"""Seconds; it takes 20 µs when there is nothing to give back, and 1 ms for 30 MiB."""
+ALLOCATOR, OURS = "PYTHONMALLOC", "ATOLL_ALLOCATOR"
 LIBRARY = 8 << 20
 """Bytes of code from which on it is worth it: chDB has 380 MB, and touches 135 of them when it starts; Arrow has 26."""
 DONTNEED = 4
@@ -37,6 +49,30 @@ def let_go_of_heap() -> None:
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)
+
+
+def page_by_page(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for a process of ours that lives long: with the C library's allocator, where that can give back.
+
+    Whoever chose an allocator keeps it.
+    """
+    able = getattr(ctypes.CDLL(None), "malloc_trim", None) is not None
+    if not able or ALLOCATOR in environ or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return dict(environ)
+    return {**environ, ALLOCATOR: "malloc", OURS: "1"}
+
+
+def forget_allocator(environ: MutableMapping[str, str] = os.environ) -> None:
+    """What `page_by_page` said was for this process alone, not for those that it starts."""
+    if environ.pop(OURS, ""):
+        environ.pop(ALLOCATOR, None)
+
+
+async def give_back(clock: Clock) -> None:
+    """Let go of what is free on the heap, now and then, for ever."""
+    while True:
+        await clock.sleep(GIVE_BACK_EVERY)
+        let_go_of_heap()
 
 
 def settle() -> None:

@@ -22,7 +22,7 @@ from atoll.errors import AtollError
 from atoll.identity.token import ensure_token
 from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.files import private_folder
-from atoll.kit.garbage import one_arena, settle
+from atoll.kit.garbage import forget_allocator, give_back, one_arena, settle
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.kit.watchdog import Watchdog
@@ -64,6 +64,7 @@ def run(settings: Settings) -> None:
     """
     sys.setswitchinterval(SWITCH)
     one_arena()
+    forget_allocator()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_told(settings))
 
@@ -74,9 +75,10 @@ async def _until_told(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     try:
-        async with serving(settings) as served:
+        async with serving(settings) as served, owned("memory") as tasks:
             served.control.on_failure = told.set
             settle()
+            tasks.start("give back", give_back(SystemClock()))
             log.info("the control plane answers", port=served.port, socket=served.socket)
             await told.wait()
             if served.control.failure is not None:

@@ -19,6 +19,7 @@ from atoll.errors import AtollError, NotReady
 from atoll.kit.backoff import Backoff
 from atoll.kit.clock import Clock
 from atoll.kit.files import private_folder
+from atoll.kit.garbage import page_by_page
 from atoll.kit.logs import Log
 from atoll.kit.text import scrub
 from atoll.model.names import InstanceId, ServiceName
@@ -56,6 +57,8 @@ class Part:
     """Beside ours."""
     patience: float = 5.0
     """Seconds before it is started again, at most, however often it ended before."""
+    own_allocator: bool = False
+    """It manages its memory by itself; what `kit.garbage` says of Python's would not help it."""
 
 
 class KeptProcess:
@@ -209,6 +212,8 @@ class KeptProcess:
         words = (sys.executable, "-m", "atoll.cli.main", "--state", str(self._settings.state), self.part.command)
         command = Command(sys.executable, words, str(self._settings.state))
         environment = {**os.environ, **self.part.environment}
+        if not self.part.own_allocator:
+            environment = page_by_page(environment)
         return Order(note, command, environment, signal.SIGTERM, GRACE, self._settings.supervisor)
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from atoll.errors import AtollError, PortTaken
 from atoll.gateway.driver import STOP_GRACE
 from atoll.kit.clock import SystemClock
-from atoll.kit.garbage import one_arena, settle
+from atoll.kit.garbage import forget_allocator, give_back, one_arena, settle
 from atoll.kit.listeners import listeners
 from atoll.kit.logs import Log
 from atoll.kit.tasks import Tasks, owned
@@ -47,6 +47,7 @@ async def run_platform(
         AtollError: it cannot start; what it had started is ended again.
     """
     one_arena()
+    forget_allocator()
     clock = SystemClock()
     wanted = selected(loaded.project, services)
     asked = settings.telemetry.enabled
@@ -108,6 +109,7 @@ async def _serve(node: Node, tasks: Tasks, wanted: frozenset[ServiceName], stop:
     reporting = tasks.start("report", node.report())
     tasks.start("wishes", node.follow_wishes())
     tasks.start("output", node.show_output())
+    tasks.start("memory", give_back(SystemClock()))
     progress = tasks.start("progress", node.show_progress(wanted))
     await stop.asked.wait()
     progress.cancel()

@@ -114,4 +114,5 @@ def _part(settings: Settings) -> Part:
         settings.telemetry_socket,
         knobs.http_port,
         {**variables(settings), **told, **own},
+        own_allocator=True,
     )
