@@ -102,10 +102,11 @@ class Gateway:
     """Seconds between two reloads at least."""
     reload_after_start: float = 6.0
     """A process younger than this does not hand its stick tables over (initial resync lasts 5 s)."""
-    hard_stop: float = 30.0
-    """Seconds an old worker may live after a reload."""
+    hard_stop: float = 3600.0
+    """Seconds an old worker may live after a reload; as long as a WebSocket may be silent, for these are what it has."""
     old_workers: int = 5
-    """HAProxy processes of earlier reloads that may still finish their connections; the oldest is ended first."""
+    """HAProxy processes of earlier reloads that may still finish their connections; the oldest is ended first. One with
+    ten services takes 5 MB, one with a thousand 70 MB."""
     drain_limit: float = 300.0
     """Seconds a removed instance may finish requests and streams through the gateway before they are ended."""
     connect_timeout: float = 0.5

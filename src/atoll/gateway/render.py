@@ -141,7 +141,6 @@ def _global(settings: Gateway, files: Files, log: RequestLog | None) -> str:
         line("nbthread", str(settings.threads)),
         line("fd-hard-limit", str(2 * settings.max_connections + SPARE_DESCRIPTORS)),
         line("hard-stop-after", milliseconds(settings.hard_stop)),
-        line("mworker-max-reloads", str(settings.old_workers)),
         line("server-state-file", str(files.state)),
         line("localpeer", LOCAL_PEER),
         line("spread-checks", "5"),

@@ -8,7 +8,7 @@ import time
 from atoll.model.breaker import Breaker
 from atoll.model.policy import Policy
 from atoll.model.service import Balance, BalanceKind, Check, CheckKind
-from tests.contract.gateway_edge.world import Answer, Client, World, a_world
+from tests.contract.gateway_edge.world import Answer, Client, World, a_world, runs
 
 
 async def test_what_haproxy_cannot_change_while_it_runs_is_a_reload_with_its_reason(world: World) -> None:
@@ -140,6 +140,27 @@ async def test_old_workers_are_bounded() -> None:
         assert len((await master.workers()).old) <= 2
         await world.driver.stop(0)
         await asyncio.gather(*held, return_exceptions=True)
+
+
+async def test_a_download_outlives_more_reloads_than_there_may_be_old_workers() -> None:
+    """What is bounded is who still runs; the workers that had nothing to finish are gone."""
+    async with a_world(old_workers=2, reload_interval=0.1) as world, world.driver.running():
+        one = await world.upstream("one")
+        world.service("orders")
+        world.route("orders", "/orders", "orders")
+        world.instance("orders", "one", one.port)
+        await world.push()
+        first = await world.worker()
+        download = asyncio.create_task(world.get("/orders/slow/1500"))
+        await world.until(lambda: one.requests == 1)
+        for number in range(5):
+            world.service(f"other{number}", sticky=True)
+            await world.push()
+        assert world.driver.report().reloads == 5
+        assert not download.done()
+        assert runs(first)
+        await world.driver.stop(0)
+        await asyncio.gather(download, return_exceptions=True)
 
 
 async def test_an_open_breaker_stays_open_over_a_reload() -> None:
