@@ -180,6 +180,11 @@ class Driver:
         return (*((master.pid,) if master else ()), *(self._traffic.workers if self._traffic else ()))
 
     @property
+    def adopted(self) -> bool:
+        """Whether an earlier node left the HAProxy that runs."""
+        return self._master is not None and self._master.adopted
+
+    @property
     def restarts(self) -> int:
         """Times that HAProxy ended unasked and was started again."""
         return self._restarts

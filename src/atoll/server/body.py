@@ -122,7 +122,8 @@ def _refuse_unknown(raw: object, kind: Any, path: str) -> None:
         InvalidValue: there is one.
     """
     if isinstance(raw, dict):
-        struct = _struct_of(kind)
+        mapped = _values_of(kind)
+        struct = None if mapped is not None else _struct_of(kind)
         if struct is not None:
             hints = _hints(struct)
             for name, value in raw.items():
@@ -135,10 +136,10 @@ def _refuse_unknown(raw: object, kind: Any, path: str) -> None:
                     )
                 if isinstance(value, dict | list):
                     _refuse_unknown(value, hints[name], f"{path}.{name}" if path else name)
-        elif isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping | dict):
+        elif mapped is not None:
             for name, value in raw.items():
                 if isinstance(value, dict | list):
-                    _refuse_unknown(value, get_args(kind)[1], f"{path}.{name}")
+                    _refuse_unknown(value, mapped, f"{path}.{name}")
     elif isinstance(raw, list):
         within = (get_args(kind) or (None,))[0]
         for index, value in enumerate(raw):
@@ -150,6 +151,13 @@ def _refuse_unknown(raw: object, kind: Any, path: str) -> None:
 def _hints(struct: type[msgspec.Struct]) -> dict[str, Any]:
     """The fields and their types: asked for once, as a node's report holds thousands of structs every second."""
     return get_type_hints(struct)
+
+
+@functools.cache
+def _values_of(kind: Any) -> Any:
+    """What the values of a mapping are; None: it is none."""
+    mapping = isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping | dict)
+    return get_args(kind)[1] if mapping else None
 
 
 @functools.cache

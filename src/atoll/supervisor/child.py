@@ -116,22 +116,29 @@ def ending_of(places: Places, note: Note, child: tuple[int, int]) -> Ending:
 
 
 async def start(order: Order, places: Places) -> Child:
-    """Start a child.
+    """Start a child. Cancelled meanwhile, it is ended again.
 
     Raises:
         ProgramMissing: the system would not execute it; says why.
         AlreadyRunning: this instance has a keeper already (see its record).
         OSError: no memory, descriptors or processes left.
     """
-    reply, keeper, pidfd = await asyncio.to_thread(_spawn, order, places)
+    # a thread goes on when its waiter does not: nobody would know of what it started
+    spawning = asyncio.get_running_loop().run_in_executor(None, _spawn, order, places)
+    try:
+        reply, keeper, pidfd = await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        _, _, pidfd = await spawning
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGUSR1)
+        await _reaped(pidfd)
+        raise
     word, _, rest = reply.partition(" ")
     if word == "runs":
         _, _, child = rest.partition(" ")
         pid, begun = child.split(",")
         return Child(order.note, int(pid), int(begun), keeper, pidfd, places)
-    with contextlib.suppress(ChildProcessError):
-        await asyncio.to_thread(os.waitid, os.P_PIDFD, pidfd, os.WEXITED)
-    os.close(pidfd)
+    await _reaped(pidfd)
     if word == "busy":
         raise AlreadyRunning(f"instance {order.note.instance} runs already", hint="it is adopted, or ended, first")
     if word == "refused":
@@ -143,6 +150,12 @@ async def start(order: Order, places: Places) -> Child:
             tried=[order.command.program],
         )
     raise OSError(f"the keeper of {order.note.instance} ended before it said anything")
+
+
+async def _reaped(pidfd: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        await asyncio.to_thread(os.waitid, os.P_PIDFD, pidfd, os.WEXITED)
+    os.close(pidfd)
 
 
 def adopt(found: Record, places: Places) -> Child | None:

@@ -89,16 +89,31 @@ async def _run(
 
 
 async def _live(node: Node, tasks: Tasks, project: Project, wanted: frozenset[ServiceName], stop: Stop) -> None:
-    """From a gateway that runs to one that has ended."""
+    """From a gateway that runs to one that has ended.
+
+    Raises:
+        AtollError: the control plane does not answer, or refuses the project; a gateway that this node started has ended.
+    """
+    try:
+        await _prepare(node, tasks, project, wanted)
+    except AtollError:
+        if not node.driver.adopted:
+            await node.driver.stop(0)
+        raise
+    await _serve(node, tasks, wanted, stop)
+    await node.driver.stop(0 if stop.forced.is_set() else STOP_GRACE)
+
+
+async def _prepare(node: Node, tasks: Tasks, project: Project, wanted: frozenset[ServiceName]) -> None:
+    """From a gateway that runs to facts that are true."""
     node.console.part_ready("gateway", node.age, node.addresses()[0][1])
     node.console.part_begins("control plane")
     await node.control_plane.answers(ANSWERS_WITHIN)
     tasks.start("control plane", node.control_plane.keep())
-    node.console.part_ready("control plane", node.age, node.addresses()[2][1])
     tasks.start("telemetry", node.telemetry.live())
     await _apply(node.client, project, wanted)
-    await _serve(node, tasks, wanted, stop)
-    await node.driver.stop(0 if stop.forced.is_set() else STOP_GRACE)
+    # only now: who waits for a platform in the background shall hear of a project that is refused
+    node.console.part_ready("control plane", node.age, node.addresses()[2][1])
 
 
 async def _serve(node: Node, tasks: Tasks, wanted: frozenset[ServiceName], stop: Stop) -> None:
