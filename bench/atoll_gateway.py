@@ -43,4 +43,6 @@ def gateway_with_routes(folder: Path, port: int, upstream: int, routes: int) -> 
         path = files.map(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    for name, text in rendered.scripts.items():
+        (folder / name).write_text(text)
     return [bundled_haproxy(), "-W", "-db", "-C", str(folder), "-f", str(files.config)]

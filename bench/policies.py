@@ -89,6 +89,8 @@ def ours(name: str, folder: Path, port: int, upstream: int, log_to: Path) -> lis
     files.config.write_text(rendered.config)
     for each, content in rendered.maps.items():
         files.map(each).write_text(content)
+    for each, content in rendered.scripts.items():
+        (folder / each).write_text(content)
     return [peers.bundled_haproxy(), "-W", "-db", "-C", str(folder), "-f", str(files.config)]
 
 

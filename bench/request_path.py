@@ -60,6 +60,8 @@ def gateway(variant: str, folder: Path, port: int, upstream: int, routes: int, l
     files.config.write_text(text)
     for name, content in rendered.maps.items():
         files.map(name).write_text(content)
+    for name, content in rendered.scripts.items():
+        (folder / name).write_text(content)
     return [peers.bundled_haproxy(), "-W", "-db", "-C", str(folder), "-f", str(files.config)]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from atoll.model import effective
 from atoll.model.names import ServiceName
-from atoll.model.policy import Policy, policy_problems
+from atoll.model.policy import Effective, Policy, policy_problems
 from atoll.model.project import Project
 from atoll.model.service import Protocol, Service
 from atoll.project.finding import Code, Finding, Path
@@ -33,8 +34,12 @@ def check_policies(
                 yield from _bytes(callee, call.policy, path)
             if callee is None and name not in off and name not in also:
                 yield unknown_service(name, services, (*path, KEY), "calls")
+            if callee is not None:
+                yield from _contradicting(effective.of_call(service, callee), path)
     for route in project.routes:
         yield from _absurd(route.policy, ("gateway", "routes", route.name))
+        for name in dict.fromkeys(share.service for share in route.shares if share.service in services):
+            yield from _contradicting(effective.of_route(route, services[name]), ("gateway", "routes", route.name))
     for defaults in dict.fromkeys(route.defaults for route in project.routes):
         yield from _absurd(defaults, ("gateway", "defaults"))
 
@@ -42,6 +47,21 @@ def check_policies(
 def _absurd(policy: Policy, here: Path) -> Iterator[Finding]:
     for path, wrong in policy_problems(policy):
         yield Finding(code=Code.INVALID_VALUE, message=wrong, path=(*here, *path))
+
+
+def _contradicting(said: Effective, here: Path) -> Iterator[Finding]:
+    """A try that two places together make longer than all tries."""
+    timeout, one = said.policy.timeout, said.policy.try_timeout
+    if timeout is None or one is None or one <= timeout:
+        return
+    origins = said.layers["timeout"].origin, said.layers["try_timeout"].origin
+    if origins[0] != origins[1]:
+        yield Finding(
+            code=Code.INVALID_VALUE,
+            message=f"one try of {one:g} s ({origins[1]}) is longer than the {timeout:g} s of all ({origins[0]})",
+            path=here,
+            hint="say both timeouts in one place",
+        )
 
 
 def _bytes(callee: Service, policy: Policy, here: Path) -> Iterator[Finding]:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from atoll.model.breaker import Breaker
 from atoll.model.names import ServiceName
 from atoll.model.policy import Call, Policy
+from atoll.model.retry import NEVER, Retry
 from atoll.project import schema
 
 
 def policy_of(said: schema.Policy) -> Policy:
     """The policy in a part of the file; what is not said is None."""
-    return Policy(timeout=said.timeout)
+    return Policy(timeout=said.timeout, try_timeout=said.try_timeout, retry=_retry(said.retry))
 
 
 def callee_policy(said: schema.Service) -> Policy:
     """What a service says for all who call it."""
     breaker = said.circuit_breaker
-    return Policy(timeout=said.timeout, circuit_breaker=None if breaker is None else _breaker(breaker))
+    return msgspec.structs.replace(policy_of(said), circuit_breaker=None if breaker is None else _breaker(breaker))
 
 
 def calls_of(said: schema.Service) -> dict[ServiceName, Call]:
     """What a service says of those it calls; their ports are given when the project is planned."""
     return {ServiceName(name): Call(policy=policy_of(call)) for name, call in said.calls.items()}
+
+
+def _retry(said: schema.Retry | None) -> Retry | None:
+    if said is None or not said.enabled:
+        return NEVER if said else None
+    return Retry(
+        attempts=said.attempts,
+        on=tuple(dict.fromkeys(said.on)),
+        methods=tuple(dict.fromkeys(said.methods)),
+        budget=said.budget,
+    )
 
 
 def _breaker(said: schema.CircuitBreaker) -> Breaker:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from atoll.model.breaker import COUNT_CEILING, OPEN_CEILING, PROBES_CEILING, WINDOW_CEILING
 from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
+from atoll.model.retry import ATTEMPTS_CEILING, METHODS, REASONS, USUAL
+from atoll.model.retry import Retry as RetryFact
 from atoll.project import words
 
 RETENTION_CEILING = 3650.0
@@ -158,24 +160,45 @@ class CircuitBreaker(Part):
     """Requests let through to try: all must succeed."""
 
 
+class Retry(Part):
+    """When a request is sent again to another instance."""
+
+    enabled: Truth = True
+    """Whether it ever is, once an instance has had it."""
+    attempts: Annotated[int, words.whole(0, ATTEMPTS_CEILING)] = RetryFact().attempts
+    """How often at most."""
+    on: Annotated[list[Annotated[str, words.retry_reason()]], Field(min_length=1, max_length=len(REASONS))] = list(
+        USUAL
+    )
+    """After what: `unavailable` (no connection; always), `closed` (closed without an answer), `timeout`, or a status such as 503."""
+    methods: Annotated[list[Annotated[str, words.retry_method()]], Field(max_length=len(METHODS))] = []
+    """Only these methods. Without them GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and whatever has an Idempotency-Key."""
+    budget: Annotated[int, words.percent(least=0)] = RetryFact().budget
+    """Share of the service's requests that may be sent again, beside 20 in 10 s."""
+
+
 class Policy(Part):
     """What protects calls."""
 
     timeout: Period | None = None
-    """Time without a byte of the answer until 504."""
+    """Time in which the answer must begin, all tries together, and then between two bytes of it, until 504."""
+    try_timeout: Period | None = None
+    """The same of one try."""
+    retry: Annotated[Retry | None, words.switchable(Retry)] = None
+    """When a request is sent again: `false` never, once an instance has had it; a map says when."""
 
 
 class Call(Policy):
     """What protects the calls of one service to another."""
 
-    later: ClassVar[tuple[str, ...]] = ("retry", "circuit_breaker", "max_concurrency")
+    later: ClassVar[tuple[str, ...]] = ("circuit_breaker", "max_concurrency")
 
 
 class Service(Policy):
     """One service: a command, or (without one) a name under which instances register themselves."""
 
     later: ClassVar[tuple[str, ...]] = (
-        "watch", "autoscale", "retry", "rate_limit", "cache", "config", "secrets",
+        "watch", "autoscale", "rate_limit", "cache", "config", "secrets",
         "telemetry", "resources", "node",
     )  # fmt: skip
     command: Command | None = None
@@ -277,7 +300,7 @@ class Route(Policy):
     """From request to service."""
 
     later: ClassVar[tuple[str, ...]] = (
-        "auth", "rate_limit", "retry", "circuit_breaker", "cache", "aggregate", "cors", "compress", "mirror", "redirect",
+        "auth", "rate_limit", "circuit_breaker", "cache", "aggregate", "cors", "compress", "mirror", "redirect",
         "request_headers", "response_headers", "max_body",
     )  # fmt: skip
     name: str | None = None
@@ -295,7 +318,7 @@ class Route(Policy):
 class Defaults(Policy):
     """What protects the requests of all routes, where neither route nor service says otherwise."""
 
-    later: ClassVar[tuple[str, ...]] = ("retry", "circuit_breaker", "problem_details")
+    later: ClassVar[tuple[str, ...]] = ("circuit_breaker", "problem_details")
 
 
 class Gateway(Part):

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic reads the standard one only from 3.12 on
 
 from atoll.model.checked import ARGUMENTS_LIMIT
+from atoll.model.retry import METHODS, REASONS, STATUSES
 from atoll.project.node import Filled, core, written
 
 _DURATION = r"^(\d+(\.\d+)?(h|ms|us|ns|m|s))+$|^0$"
@@ -55,18 +56,46 @@ def whole(least: int, most: int) -> BeforeValidator:
     return BeforeValidator(check, json_schema_input_type=Annotated[int, Field(ge=least, le=most)])
 
 
-def percent() -> BeforeValidator:
+def percent(least: int = 1) -> BeforeValidator:
     """A share, written `50%`, or `50`."""
 
     def check(raw: Any) -> int:
         said = written(raw)
         digits = said.removesuffix("%") if isinstance(said, str) else ""
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= PERCENT_DIGITS and 1 <= int(digits) <= 100):
-            raise _invalid("should be a share from 1% to 100%", "write it as 50%")
+        if not (
+            digits.isascii() and digits.isdigit() and len(digits) <= PERCENT_DIGITS and least <= int(digits) <= 100
+        ):
+            raise _invalid(f"should be a share from {least}% to 100%", "write it as 50%")
         return int(digits)
 
-    share = Annotated[str, Field(pattern=r"^([1-9][0-9]?|100)%$", examples=["50%"])]
-    return BeforeValidator(check, json_schema_input_type=share | Annotated[int, Field(ge=1, le=100)])
+    digit = "[1-9]" if least else "[0-9]"
+    share = Annotated[str, Field(pattern=rf"^({digit}|[1-9][0-9]|100)%$", examples=["50%"])]
+    return BeforeValidator(check, json_schema_input_type=share | Annotated[int, Field(ge=least, le=100)])
+
+
+def retry_reason() -> BeforeValidator:
+    """After what a request is sent again: a word, or a status."""
+    numbers = Annotated[int, Field(json_schema_extra={"enum": [*STATUSES]})]
+
+    def check(raw: Any) -> str:
+        value = core(raw) if isinstance(raw, Filled) else raw
+        if isinstance(value, bool) or str(value) not in REASONS:
+            raise _invalid(f"should be one of {', '.join(REASONS)}")
+        return str(value)
+
+    return BeforeValidator(check, json_schema_input_type=Literal[REASONS] | numbers)
+
+
+def retry_method() -> BeforeValidator:
+    """A method, in upper or lower case."""
+
+    def check(raw: Any) -> str:
+        value = written(raw)
+        if not isinstance(value, str) or value.upper() not in METHODS:
+            raise _invalid(f"should be one of {', '.join(METHODS)}")
+        return value.upper()
+
+    return BeforeValidator(check, json_schema_input_type=Literal[METHODS])
 
 
 def text_or_truth() -> BeforeValidator:
