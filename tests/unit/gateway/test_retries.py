@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,11 +91,10 @@ def test_a_service_that_says_it_for_all_has_one_section() -> None:
 def test_a_route_and_a_call_have_sections_with_the_same_servers_and_they_go_with_them() -> None:
     retry = Policy(retry=Retry(on=("503",)))
     there = route("r", "s")
-    said = {"policy": retry}
     facts = snapshot(
         [service("s"), service("w", mesh_index=1, calls={ServiceName("s"): Call(policy=retry, mesh_index=2)})],
         [instance("s", "a", 1)],
-        [type(there)(name=there.name, match=there.match, shares=there.shares, **said)],
+        [msgspec.structs.replace(there, policy=retry)],
     )
     first = config(facts)
     (varied_one,) = (each for each in first.backends if "~" in each.upstream)
