@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atoll.cli import facts
 from atoll.cli.invocation import Invocation
@@ -25,11 +25,13 @@ from atoll.drill.judge import Promises, judge
 from atoll.drill.load import within_limits
 from atoll.drill.report import DrillReport, Reports, new_id
 from atoll.drill.scene import Scene
-from atoll.errors import AlreadyRunning, Forbidden, InvalidValue, Unreachable
+from atoll.errors import AlreadyRunning, Forbidden, InvalidValue, NotFound, Unreachable
 from atoll.gateway.config import Files
 from atoll.kit.files import LockFile, private_folder
-from atoll.model.answers import DrillNote
+from atoll.model.answers import BreakerRequest, DrillNote, NodeView
+from atoll.model.names import ServiceName
 from atoll.model.service import Protocol
+from atoll.model.snapshot import Snapshot
 from atoll.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 FOLDER = "drills"
 """Of reports, in the state folder."""
 MEAN_IT = "--yes-i-really-mean-it"
+NOTE_LIMIT = 200
+"""Characters of a note in the history."""
 HOLD = 0.4
 """Part of the load's time that a fault lasts which can be undone, unless `--hold` says otherwise."""
 
@@ -56,6 +60,40 @@ class Wish:
     promises: Promises
     yes: bool
     mean_it: bool
+
+
+class ApiGround:
+    """A platform of this machine, as its control plane tells of it (see `drill.ground.Ground`)."""
+
+    def __init__(self, invocation: Invocation, settings: Settings) -> None:
+        self.settings = settings
+        self._api = invocation.api
+
+    def facts(self) -> Snapshot:
+        """All facts."""
+        return facts.snapshot(self._api)
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        """What every node last said of itself."""
+        return facts.nodes(self._api)
+
+    def note(self, service: ServiceName, instances: Sequence[str], what: str) -> None:
+        """Write into the history of these instances; the control plane must allow it."""
+        said = DrillNote(what=what[:NOTE_LIMIT], instances=tuple(instances))
+        self._api.post(facts.service_path(service, "drill"), said)
+
+    def inject(self, fault: Mapping[str, Any]) -> None:
+        """Inject a fault."""
+        self._api.post(f"{facts.V1}/faults", fault)
+
+    def clear(self, name: str) -> None:
+        """Take an injected fault back."""
+        with contextlib.suppress(NotFound):
+            self._api.delete(f"{facts.V1}/faults/{name}")
+
+    def reset_breaker(self, service: ServiceName) -> None:
+        """Let the breaker of a service begin anew."""
+        self._api.post(facts.service_path(service, "breaker"), BreakerRequest(reason="after a drill"))
 
 
 def settings_of(invocation: Invocation) -> Settings:
@@ -167,15 +205,20 @@ async def _run(
     aim = await conductor.take_aim(aims) if aims else None
     asked = f"{aim.text}, {wish.rate:g}/s for {wish.duration:g} s" if aim else "none: it speaks tcp"
     say(f"load: {asked}")
-    note = noting(invocation, scene)
+    ground = ApiGround(invocation, settings)
+    names = [one.instance for one in scene.victims]
+
+    async def note(what: str) -> None:
+        await asyncio.to_thread(ground.note, scene.service.name, names, what)
+
     at = clock.wall()
     with Guard() as guard:
         fault = fault_of(wish.fault, scene, guard, invocation)
-        await asyncio.to_thread(note, f"drill: {wish.fault} under {asked}")
+        await note(f"drill: {wish.fault} under {asked}")
         history = await conductor.conduct(
             fault,
             aim,
-            victims=[one.instance for one in scene.victims],
+            victims=names,
             endpoints=scene.endpoints,
             rate=wish.rate,
             duration=wish.duration,
@@ -188,7 +231,7 @@ async def _run(
         fault=wish.fault,
         target=scene.target,
         service=scene.service.name,
-        instances=tuple(one.instance for one in scene.victims),
+        instances=tuple(names),
         of=history.wanted,
         load=aim.text if aim else "",
         rate=wish.rate,
@@ -198,7 +241,7 @@ async def _run(
         verdict=verdict,
     )
     path = Reports(settings.state, DrillReport, folder=FOLDER).keep(report.id, report, history)
-    await asyncio.to_thread(note, f"drill ended: {report.summary}")
+    await note(f"drill ended: {report.summary}")
     return report, path
 
 
@@ -213,18 +256,6 @@ def fault_of(name: str, scene: Scene, guard: Guard, invocation: Invocation) -> F
         return Killed(leaders)
     made = Paused if name == "pause" else Stuttering
     return made(leaders, guard, invocation.clock)
-
-
-def noting(invocation: Invocation, scene: Scene) -> Callable[[str], None]:
-    """Writes into the history of the service's instances; the control plane must allow it."""
-    path = facts.service_path(scene.service.name, "drill")
-    known = {instance for instance, _ in scene.endpoints}
-    named = tuple(str(one.instance) for one in scene.victims if one.instance in known)
-
-    def note(what: str) -> None:
-        invocation.api.post(path, DrillNote(what=what[:200], instances=named))
-
-    return note
 
 
 def _aims(scene: Scene, wish: Wish) -> Sequence[Aim]:

@@ -66,6 +66,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Prove": {
         "drill": Entry("drill", "Break an instance on purpose under load; prove the recovery and count what was lost."),
+        "chaos": Entry("chaos", "Break everything once, one thing after the other; score what callers were spared."),
     },
     "Keep": {
         "backup": Entry("keep", "Save the facts of the running platform to a file."),

@@ -192,11 +192,12 @@ def _grpc_error(answer: _Answer) -> str:
 
 
 def _code(status: int, answer: _Answer) -> str:
-    """The stable code of a problem document; empty when it is none."""
+    """The stable code of a problem document of gateway or mesh; empty for what a service says itself."""
     if status < 400 or not answer.headers.get("content-type", "").startswith("application/problem+json"):
         return ""
     try:
-        code = msgspec.json.decode(bytes(answer.body), type=dict[str, object]).get("code")
+        said = msgspec.json.decode(bytes(answer.body), type=dict[str, object])
     except (msgspec.DecodeError, ValueError):
         return ""
-    return scrub(code, limit=64) if isinstance(code, str) else ""
+    code = said.get("code")
+    return scrub(code, limit=64) if isinstance(code, str) and said.get("type") == f"urn:atoll:error:{code}" else ""
