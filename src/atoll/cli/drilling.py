@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from atoll.cli import facts
 from atoll.cli.invocation import Invocation
@@ -21,14 +21,17 @@ from atoll.drill import words
 from atoll.drill.aim import Aim, by_path, candidates, mesh_aim
 from atoll.drill.conduct import Conductor
 from atoll.drill.fault import Fault, Guard, Killed, Paused, Stuttering, leader
+from atoll.drill.ground import Ground
+from atoll.drill.injected import DELAY, Injected, injection
 from atoll.drill.judge import Promises, judge
 from atoll.drill.load import within_limits
 from atoll.drill.report import DrillReport, Reports, new_id
 from atoll.drill.scene import Scene
 from atoll.errors import AlreadyRunning, Forbidden, InvalidValue, NotFound, Unreachable
 from atoll.gateway.config import Files
+from atoll.kit.clock import Clock
 from atoll.kit.files import LockFile, private_folder
-from atoll.model.answers import BreakerRequest, DrillNote, NodeView
+from atoll.model.answers import BreakerRequest, DrillNote, FaultRequest, NodeView
 from atoll.model.names import ServiceName
 from atoll.model.service import Protocol
 from atoll.model.snapshot import Snapshot
@@ -55,11 +58,20 @@ class Wish:
     rate: float
     duration: float
     hold: float | None
+    delay: float | None
+    """Of `slow`: how late each answer is; None: the instance stutters."""
+    percent: float
+    """Of `errors`, `partition` and `slow` with a delay: share of the requests that it strikes."""
     path: str | None
     mesh: bool
     promises: Promises
     yes: bool
     mean_it: bool
+
+    @property
+    def injected(self) -> bool:
+        """Whether HAProxy makes the fault, for all requests to a service; else a signal does, for one process."""
+        return self.fault in {"errors", "partition"} or (self.fault == "slow" and self.delay is not None)
 
 
 class ApiGround:
@@ -82,7 +94,7 @@ class ApiGround:
         said = DrillNote(what=what[:NOTE_LIMIT], instances=tuple(instances))
         self._api.post(facts.service_path(service, "drill"), said)
 
-    def inject(self, fault: Mapping[str, Any]) -> None:
+    def inject(self, fault: FaultRequest) -> None:
         """Inject a fault."""
         self._api.post(f"{facts.V1}/faults", fault)
 
@@ -176,13 +188,27 @@ def drill(invocation: Invocation, wish: Wish) -> int:
     refuse_public(invocation, mean_it=wish.mean_it)
     seen = facts.nodes(invocation.api)
     scene = scenes.scene_of(facts.snapshot(invocation.api), seen, wish.target)
-    victims = scenes.require_victims(scene)
-    names = ", ".join(one.instance for one in victims)
-    invocation.confirm(f"{wish.fault} {names} of {scene.service.name} now", yes=wish.yes)
+    if wish.injected:
+        _require_service(scene, wish)
+        whom = str(scene.service.name)
+    else:
+        whom = f"{', '.join(one.instance for one in scenes.require_victims(scene))} of {scene.service.name}"
+    invocation.confirm(f"{wish.fault} {whom} now", yes=wish.yes)
     with only_one(settings):
         report, path = asyncio.run(_run(invocation, settings, scene, wish, hold))
     _tell(invocation, report, path)
     return 0 if report.verdict.kept else 1
+
+
+def _require_service(scene: Scene, wish: Wish) -> None:
+    if scene.target != scene.service.name:
+        raise InvalidValue(
+            f"`{wish.fault}` is made in front of a service, for all its instances; {scene.target} is one of {scene.service.name}",
+            hint=f"name {scene.service.name}; or pause {scene.target}, kill it, or let it stutter (slow without --delay)",
+            field="target",
+        )
+    if scene.service.protocol is Protocol.TCP:
+        raise InvalidValue(f"{scene.service.name} speaks tcp: only HTTP can be struck", field="target")
 
 
 def _hold(wish: Wish) -> float:
@@ -206,14 +232,14 @@ async def _run(
     asked = f"{aim.text}, {wish.rate:g}/s for {wish.duration:g} s" if aim else "none: it speaks tcp"
     say(f"load: {asked}")
     ground = ApiGround(invocation, settings)
-    names = [one.instance for one in scene.victims]
+    names = [one.instance for one in scene.victims if not wish.injected]
 
     async def note(what: str) -> None:
         await asyncio.to_thread(ground.note, scene.service.name, names, what)
 
     at = clock.wall()
     with Guard() as guard:
-        fault = fault_of(wish.fault, scene, guard, invocation)
+        fault = fault_of(wish, scene, guard, ground, clock, hold)
         await note(f"drill: {wish.fault} under {asked}")
         history = await conductor.conduct(
             fault,
@@ -245,17 +271,20 @@ async def _run(
     return report, path
 
 
-def fault_of(name: str, scene: Scene, guard: Guard, invocation: Invocation) -> Fault:
-    """The fault of this name for the scene's victims.
+def fault_of(wish: Wish, scene: Scene, guard: Guard, ground: Ground, clock: Clock, hold: float) -> Fault:
+    """The fault that is wished.
 
     Raises:
         Conflict, Forbidden: a process ended meanwhile, or is not ours to signal.
     """
+    if wish.injected:
+        said = injection(wish.fault, scene.service.name, seconds=hold, delay=wish.delay or DELAY, percent=wish.percent)
+        return Injected(ground, said, clock)
     leaders = [leader(one.pid) for one in scene.victims]
-    if name == "kill":
+    if wish.fault == "kill":
         return Killed(leaders)
-    made = Paused if name == "pause" else Stuttering
-    return made(leaders, guard, invocation.clock)
+    made = Paused if wish.fault == "pause" else Stuttering
+    return made(leaders, guard, clock)
 
 
 def _aims(scene: Scene, wish: Wish) -> Sequence[Aim]:
@@ -294,6 +323,14 @@ def show_report(invocation: Invocation, report: DrillReport) -> None:
     show, verdict = invocation.show, report.verdict
     whom = report.target if report.target == report.service else f"{report.target} of {report.service}"
     show.text(f"{report.fault} {whom}: {report.summary}")
-    show.fields(words.details(verdict, target=report.target, fault=report.fault, wanted=report.of))
+    show.fields(
+        words.details(
+            verdict,
+            target=report.target,
+            fault=report.fault,
+            wanted=report.of,
+            signalled=bool(report.instances),
+        )
+    )
     for one in verdict.promises:
         show.text(words.promise(one))

@@ -147,7 +147,7 @@ def of_failing(way: Way, asked: Sequence[Asked]) -> Check:
         weight=2,
         passed=passed,
         seen=seen,
-        advice=way.advice("circuit_breaker: true"),
+        advice=f"say `circuit_breaker: true` in services.{way.callee}",
         evidence={"requests": float(len(asked)), "kept": float(kept)},
         traces=tuple(one.trace for one in asked if one.trace)[:3],
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from atoll.gateway.readback import ServerCounts
-from atoll.model.answers import NodeView
+from atoll.model.answers import FaultRequest, NodeView
 from atoll.model.names import ServiceName
 from atoll.model.report import Phase
 from atoll.model.service import State
@@ -29,8 +29,8 @@ class Ground(Protocol):
     def note(self, service: ServiceName, instances: Sequence[str], what: str) -> None:
         """Write into the history of these instances."""
 
-    def inject(self, fault: Mapping[str, Any]) -> None:
-        """Inject a fault, as `POST /api/v1/faults` takes it."""
+    def inject(self, fault: FaultRequest) -> None:
+        """Inject a fault; one of the same name is replaced."""
 
     def clear(self, name: str) -> None:
         """Take an injected fault back; one that is over is no error."""

@@ -6,10 +6,11 @@ They are facts that end by themselves (see `atoll fault`), so nothing is left be
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from atoll.drill.ground import Ground
 from atoll.kit.clock import Clock
+from atoll.model.answers import FaultRequest
+from atoll.model.breaker import REASON_LIMIT
 from atoll.model.names import ServiceName
 
 NAME = "drill"
@@ -22,22 +23,18 @@ STATUS = 503
 
 def injection(
     kind: str, service: ServiceName, *, seconds: float, delay: float = DELAY, percent: float = 100.0
-) -> dict[str, Any]:
-    """The fault `slow`, `errors` or `partition`, as the API takes it."""
-    kinds: dict[str, dict[str, Any]] = {
-        "slow": {"delay": delay},
-        "errors": {"abort": STATUS},
-        "partition": {"drop": True},
-    }
-    reason = f"atoll drill {kind} {service}"
-    return {
-        "name": NAME,
-        "service": service,
-        "seconds": seconds + SPARE,
-        "percent": percent,
-        "reason": reason,
-        **kinds[kind],
-    }
+) -> FaultRequest:
+    """The fault `slow`, `errors` or `partition`."""
+    return FaultRequest(
+        name=NAME,
+        service=service,
+        seconds=seconds + SPARE,
+        percent=percent,
+        reason=f"atoll drill {kind} {service}"[:REASON_LIMIT],
+        delay=delay if kind == "slow" else 0.0,
+        abort=STATUS if kind == "errors" else None,
+        drop=kind == "partition",
+    )
 
 
 class Injected:
@@ -46,7 +43,7 @@ class Injected:
     undoable = True
     silent = False
 
-    def __init__(self, ground: Ground, fault: dict[str, Any], clock: Clock) -> None:
+    def __init__(self, ground: Ground, fault: FaultRequest, clock: Clock) -> None:
         self._ground = ground
         self._fault = fault
         self._clock = clock

@@ -15,17 +15,17 @@ def sentence(verdict: Verdict) -> str:
     return f"{recovered}, {verdict.lost:,} of {verdict.requests:,} requests lost, {verdict.retried:,} retried"
 
 
-def details(verdict: Verdict, *, target: str, fault: str, wanted: int) -> list[tuple[str, str]]:
+def details(verdict: Verdict, *, target: str, fault: str, wanted: int, signalled: bool = True) -> list[tuple[str, str]]:
     """What the sentence leaves out, as name and value; values may be empty."""
     kept = fault == "kill"
-    silent = fault in {"kill", "pause", "partition"}
+    silent = fault in {"kill", "pause"}
     last = "none after it" if verdict.last_try is None else f"{span(verdict.last_try)} after it"
     lost = f"{verdict.lost:,}" + (
         f", {verdict.in_flight:,} of them on their way when it began" if verdict.in_flight else ""
     )
     return [
         (f"last request to {target}", last if silent else ""),
-        ("taken out", "never" if verdict.out is None else f"{span(verdict.out)} after it"),
+        ("taken out", "" if not signalled else "never" if verdict.out is None else f"{span(verdict.out)} after it"),
         (
             f"all {wanted} serve again" if wanted > 1 else "serves again",
             (
@@ -56,6 +56,8 @@ def span(seconds: float | None) -> str:
     """A duration as people say it."""
     if seconds is None:
         return "?"
+    if seconds < 0.00005:
+        return "0 ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.1f} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
     return f"{seconds:.2f} s"

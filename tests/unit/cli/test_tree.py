@@ -47,6 +47,8 @@ READS = {
     "version": ("version",),
     "drill list": ("drill", "list"),
     "drill show": ("drill", "show"),
+    "chaos list": ("chaos", "list"),
+    "chaos show": ("chaos", "show"),
 }
 """Every command that only looks, and how it is called here."""
 WRITES = {
@@ -54,7 +56,8 @@ WRITES = {
     *("completion", "telemetry"),
     *(f"service {verb}" for verb in ("register", "deregister", "drain", "undrain", "maint")),
     *(f"breakers {verb}" for verb in ("open", "close", "reset")),
-    *(f"drill {verb}" for verb in ("kill", "pause", "slow")),
+    *(f"drill {verb}" for verb in ("kill", "pause", "slow", "errors", "partition")),
+    "chaos run",
     "maint on",
     "maint off",
     *(f"fault {verb}" for verb in ("add", "clear")),

@@ -53,6 +53,9 @@ def _complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> l
     return [name for name in names if name.startswith(incomplete)]
 
 
+_PERCENT = click.option(
+    "--percent", type=click.FloatRange(0.01, 100), default=100.0, show_default=True, help="Of the requests."
+)
 _HOLD = click.option("--hold", metavar="TIME", help="How long it lasts [default: 40% of --for].")
 
 
@@ -77,9 +80,29 @@ def pause(invocation: Invocation, **said: Any) -> int:
 @command("slow")
 @_options
 @_HOLD
+@click.option("--delay", metavar="TIME", help="Of a service: hold each request up for so long, in the gateway.")
+@_PERCENT
 def slow(invocation: Invocation, **said: Any) -> int:
-    """Let it stutter: it stands still nine tenths of the time."""
+    """Let an instance stutter (it stands still nine tenths of the time), or delay all requests to a service."""
     return _drill(invocation, "slow", said)
+
+
+@command("errors")
+@_options
+@_HOLD
+@_PERCENT
+def errors(invocation: Invocation, **said: Any) -> int:
+    """Let the gateway answer requests to a service with errors in its place (503)."""
+    return _drill(invocation, "errors", said)
+
+
+@command("partition")
+@_options
+@_HOLD
+@_PERCENT
+def partition(invocation: Invocation, **said: Any) -> int:
+    """Cut a service off from its callers: the gateway drops their connections without an answer."""
+    return _drill(invocation, "partition", said)
 
 
 @command("list", reads=True)
@@ -123,7 +146,7 @@ def show(invocation: Invocation, identity: str) -> None:
         show_report(invocation, found)
 
 
-for _one in (kill, pause, slow, list_, show):
+for _one in (kill, pause, slow, errors, partition, list_, show):
     drill.add_command(_one)
 
 
@@ -144,6 +167,8 @@ def _drill(invocation: Invocation, fault: str, said: dict[str, Any]) -> int:
             rate=said["rate"],
             duration=seconds(said["duration"], name="--for"),
             hold=duration("hold"),
+            delay=duration("delay"),
+            percent=said.get("percent", 100.0),
             path=said["path"],
             mesh=said["mesh"],
             promises=promises,
