@@ -73,7 +73,7 @@ class Chaos:
         """
         before = await self._picture()
         facts = await asyncio.to_thread(self._ground.facts)
-        lame = [name for name in sorted(facts.services) if _wanted(facts.services[name]) > before.passing[name]]
+        lame = [name for name, one in sorted(facts.services.items()) if _wanted(one) > _there(one, before)]
         if lame:
             raise NotReady(f"not all instances of {', '.join(lame)} pass", hint="begin from health: `atoll wait`")
         services = [one for _, one in sorted(facts.services.items()) if await self._can(one)]
@@ -300,6 +300,12 @@ class Chaos:
 
 def _wanted(service: Service) -> int:
     return 0 if service.run is None or service.run.stopped else service.run.replicas
+
+
+def _there(service: Service, picture: Picture) -> int:
+    """A service that listens nowhere is not registered: it is there when it runs."""
+    silent = service.run is not None and service.run.port is None
+    return (picture.running if silent else picture.passing)[service.name]
 
 
 def _asked(aimed: Sequence[object]) -> str:
