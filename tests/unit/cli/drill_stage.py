@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from atoll.drill.checks import Check
 from atoll.drill.history import Asked, History, Look, Server
 from atoll.drill.judge import Promises, judge
 from atoll.drill.report import DrillReport, Reports, new_id
+from atoll.drill.score import ChaosReport, findings, score
 from atoll.drill.words import sentence
 
 AT = 1_795_000_000.123
@@ -34,6 +36,21 @@ def drill_report(fault: str = "kill", at: float = AT, **promises: int) -> DrillR
     )  # fmt: skip
 
 
+def chaos_report() -> ChaosReport:
+    made = (
+        Check(
+            code="timeout", about="web>orders", weight=3, passed=False, seen="web → orders has no timeout", advice="say"
+        ),
+        Check(code="kill-replaced", about="orders", weight=3, passed=True, seen="all served again"),
+    )
+    return ChaosReport(
+        id=new_id(AT, "standard"), at=AT, suite="standard", seconds=70.0, score=score(made), findings=findings(made),
+        checks=made, skipped=("db: it speaks tcp",),
+    )  # fmt: skip
+
+
 def keep_reports(state: Path) -> None:
     report = drill_report()
     Reports(state, DrillReport, folder="drills").keep(report.id, report, HISTORY)
+    run = chaos_report()
+    Reports(state, ChaosReport, folder="chaos").keep(run.id, run)

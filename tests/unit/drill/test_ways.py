@@ -70,8 +70,8 @@ def test_a_route_that_takes_no_get_or_shares_its_traffic_is_not_asked() -> None:
 
 
 def test_hosts_and_headers_of_a_route_are_sent_along() -> None:
-    match = {"hosts": (HostPattern("*.example.com"),), "headers": {"x-team": "a"}}
-    first = next(iter(candidates(service("web"), [route("r", "web", **match)], GATEWAY, MESH)))
+    matched = route("r", "web", hosts=(HostPattern("*.example.com"),), headers={"x-team": "a"})
+    first = next(iter(candidates(service("web"), [matched], GATEWAY, MESH)))
     assert b"Host: drill.example.com\r\n" in first.request
     assert b"x-team: a\r\n" in first.request
 
