@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from atoll.gateway import breaker, budget, deadline, injection, leading, policies, retries
+from atoll.gateway import breaker, budget, deadline, injection, leading, limits, policies, retries
 from atoll.gateway.config import CHECKS, Backend, Kind, Server, Traits, map_path
 from atoll.gateway.frontend import address
 from atoll.gateway.members import health_request
@@ -76,7 +76,7 @@ def request_rules(kind: Kind) -> str:
   http-request wait-for-body time {BODY_WAIT}ms if {{ method PUT DELETE }} small
   http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }} or {{ method POST PATCH }} small chosen
   http-request allow if !policied {unhurried} {breaker.CALM}
-{deadline.rules(policies.column, calls=calls)}{retries.rules(policies.column)}  http-request allow if {breaker.CALM}
+{limits.rules(policies.column)}{deadline.rules(policies.column, calls=calls)}{retries.rules(policies.column)}  http-request allow if {breaker.CALM}
 {budget.request_rules(policies.column)}{breaker.REQUEST_RULES}{injection.REQUEST_RULES}"""
 
 
@@ -139,6 +139,8 @@ def server_options(traits: Traits, server: Server) -> list[str]:
     if server.check is not None and server.eject:
         layer = "layer4" if traits.kind is Kind.TCP else "layer7"
         words += ["observe", layer, "error-limit", str(ERROR_LIMIT), "on-error", "mark-down"]
+    if server.room:
+        words += ["maxconn", str(server.room)]
     if server.h2:
         words += ["proto", "h2"]
     if server.slow_start > 0:
@@ -173,6 +175,8 @@ def _head(name: str, traits: Traits, service: str) -> list[str]:
         lines.append(line("retries", str(traits.retries)))
     if traits.retry_on != Traits().retry_on:
         lines.append(line("retry-on", *traits.retry_on))
+    if traits.queue_timeout != Traits().queue_timeout:
+        lines.append(line("timeout", "queue", milliseconds(traits.queue_timeout)))
     if traits.sticky:
         name = cookie_name(service)
         lines.append(line("cookie", name, "insert", "indirect", "nocache", "httponly", "attr", "SameSite=Lax"))

@@ -8,6 +8,7 @@ import msgspec
 
 from atoll.model.names import ServiceName
 from atoll.model.policy import Effective
+from atoll.model.service import Service
 
 
 class Bound(msgspec.Struct, frozen=True):
@@ -17,6 +18,8 @@ class Bound(msgspec.Struct, frozen=True):
     """The line's key: `route:NAME`, `web>orders`, `orders`."""
     service: ServiceName
     effective: Effective
+    callee: Service
+    """Its own words, some of which count beside what wins."""
 
 
 Column = Callable[[Bound], str]

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from atoll.gateway.config import BREAKERS, map_path
+from atoll.gateway.limits import BUSY, FULL
 from atoll.gateway.problem import BREAKER_OPEN, MARK, refusal
 from atoll.gateway.quote import line, section
 from atoll.gateway.readback import BreakerRow
@@ -76,7 +77,7 @@ REQUEST_RULES = f"""\
   acl over var(txn.over) -m found
   acl held var(txn.word) -m found
   acl numbered var(txn.probe) -m found
-  acl turned_away var({MARK}) -m str open forced
+  acl turned_away var({MARK}) -m str open forced {BUSY} {FULL}
   http-request track-sc1 {_SERVICE} table {TABLE} if guarded
   http-request set-var(txn.until) sc_get_gpt(0,1) if guarded
   http-request set-var(txn.term) {_number(7)} if guarded worded

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from atoll.model.bulkhead import Queue
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.service import Balance, Check
 
@@ -97,6 +98,8 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     sticky: bool = False
     check_timeout: float = 1.0
     """Seconds a health check may take once connected."""
+    queue_timeout: float = Queue().timeout
+    """Seconds a request waits for a server to have room."""
     led: bool = False
     """Active-passive: one server leads and gets everything, with its fencing number; the others stand by."""
     retries: int = 3
@@ -115,6 +118,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     weight: int = 100
     h2: bool = False
+    room: int = 0
+    """Requests at once; further ones wait. 0: no limit."""
     check: Check | None = None
     """None: HAProxy asks nothing and believes it up."""
     slow_start: float = 0.0

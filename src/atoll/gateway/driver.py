@@ -35,7 +35,7 @@ from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.model.breaker import BreakerState
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import BreakerReport, GatewayReport, ServerReport
+from atoll.model.report import BreakerReport, GatewayReport, LimitReport, ServerReport
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Settings
 
@@ -168,6 +168,10 @@ class Driver:
     def servers(self) -> tuple[ServerReport, ...]:
         """What HAProxy's checks said of every instance, at most a second or so ago."""
         return self._traffic.reports if self._traffic else ()
+
+    def limits(self) -> tuple[LimitReport, ...]:
+        """Requests under way where their number is limited, at most a second or so ago."""
+        return self._traffic.limits if self._traffic else ()
 
     def breakers(self) -> tuple[BreakerReport, ...]:
         """What the circuit breakers did, at most a second or so ago; forced ones too."""

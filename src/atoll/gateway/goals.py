@@ -77,11 +77,12 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
         yield from map(_of_call, calls)
 
     def _of_service(self, name: ServiceName) -> Bound:
-        return Bound(name, name, effective.of_service(self.services[name]))
+        return Bound(name, name, effective.of_service(self.services[name]), self.services[name])
 
     def _of_share(self, route: Route, share: Share) -> Bound:
         scope = effective.route_scope(route, share.service)
-        return Bound(scope, share.service, effective.of_route(route, self.services[share.service]))
+        service = self.services[share.service]
+        return Bound(scope, share.service, effective.of_route(route, service), service)
 
     def _goal(self, upstream: Upstream, bound: Bound) -> Goal:
         service = self.services[upstream.service]
@@ -124,4 +125,4 @@ def _says(route: Route) -> bool:
 
 def _of_call(call: Call) -> Bound:
     caller, callee = call
-    return Bound(effective.call_scope(caller, callee), callee.name, effective.of_call(caller, callee))
+    return Bound(effective.call_scope(caller, callee), callee.name, effective.of_call(caller, callee), callee)

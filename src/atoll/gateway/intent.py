@@ -46,6 +46,7 @@ from atoll.gateway.variant import traits_for
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.breaker import word_problems
+from atoll.model.bulkhead import room_problems
 from atoll.model.fault import Fault, checked_fault
 from atoll.model.maintenance import Maintenance
 from atoll.model.names import InstanceId, ServiceName
@@ -272,6 +273,8 @@ def _service_objection(service: Service) -> str | None:
         check_of(service)
         for policy in (service.policy, *(call.policy for call in service.calls.values())):
             _refuse_absurd(policy)
+        for path, wrong in room_problems(service.instance_concurrency, service.queue):
+            raise InvalidValue(f"{'.'.join(path)}: {wrong}")
         for field, wrong in word_problems(service.breaker_word):
             raise InvalidValue(f"breaker_word.{field}: {wrong}")
         if not 0 <= service.slow_start <= TIMEOUT_CEILING:

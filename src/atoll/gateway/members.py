@@ -14,6 +14,7 @@ from atoll.gateway.ejection import NO_OUTLIERS, Outliers
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.address import endpoint
+from atoll.model.bulkhead import Queue
 from atoll.model.names import InstanceId
 from atoll.model.registration import WEIGHT_CEILING
 from atoll.model.service import ROUTABLE, Balance, BalanceKind, Check, CheckKind, Instance, Mode, Protocol, Service
@@ -36,15 +37,26 @@ def traits_of(service: Service) -> Traits:
     """
     balance = _balance(service)
     if service.check.kind not in ASKED:
-        return Traits(kind=_kind(service), balance=balance, sticky=_sticky(service), led=is_led(service))
+        return Traits(
+            kind=_kind(service),
+            balance=balance,
+            sticky=_sticky(service),
+            queue_timeout=_queue_timeout(service),
+            led=is_led(service),
+        )
     _within("check timeout", service.check.timeout, CHECK_FLOOR, CHECK_CEILING)
     return Traits(
         kind=_kind(service),
         balance=balance,
         sticky=_sticky(service),
         check_timeout=float(service.check.timeout),
+        queue_timeout=_queue_timeout(service),
         led=is_led(service),
     )
+
+
+def _queue_timeout(service: Service) -> float:
+    return float((service.queue or Queue()).timeout)
 
 
 def is_led(service: Service) -> bool:
@@ -127,6 +139,7 @@ def servers_of(
                     port=instance.port,
                     weight=_share(instance.weight, shares.get(instance.id, 100)),
                     h2=service.protocol is not Protocol.TCP and instance.protocol in {Protocol.H2C, Protocol.GRPC},
+                    room=service.instance_concurrency or 0,
                     check=check,
                     slow_start=max(0.0, float(service.slow_start)),
                     eject=check is not None and company > 1 and not panic,
@@ -144,9 +157,13 @@ def _share(weight: int, percent: int) -> int:
 
 def _named(server: Server) -> Server:
     """`server` with a name that changes with everything that HAProxy cannot change on a living server."""
-    fixed = (server.host, server.port, server.h2, server.slow_start, server.eject, server.check)
+    fixed = (server.host, server.port, server.h2, server.slow_start, server.eject, server.check, *_room(server))
     digest = hashlib.blake2b(repr(fixed).encode(), digest_size=4).hexdigest()
     return msgspec.structs.replace(server, name=f"{server.instance}:{digest}")
+
+
+def _room(server: Server) -> tuple[int, ...]:
+    return (server.room,) if server.room else ()
 
 
 def _objection(instance: Instance) -> str | None:

@@ -97,11 +97,17 @@ crashes on one in `http-error`.
 """
 _UNREACHABLE = "Its instances are up, but none could be reached"
 _EMPTY = "None of its instances is ready"
+_NO_ROOM = "None of its instances had room within the time that a request may wait"
 
 
-def _any(filled: str, empty: str) -> str:
-    """One text while instances pass, another when none does."""
-    return f'%[be_name,nbsrv,bool,iif("{filled}","{empty}")]'
+def _why(empty: str, reached: str, waited: str) -> str:
+    """One text when no instance passes, another when one was chosen, a third when none had room in time."""
+    return (
+        '%[srv_id,bool,set-var(txn.picked),iif("","")]'
+        f'%[be_name,nbsrv,bool,set-var(txn.manned),iif("","{empty}")]'
+        f'%[var(txn.picked,0),and(txn.manned),bool,iif("{reached}","")]'
+        f'%[var(txn.picked,0),not,and(txn.manned),bool,iif("{waited}","")]'
+    )
 
 
 PAGES = (
@@ -140,9 +146,10 @@ PAGES = (
         service=True, detail="The instance closed without an answer, or its answer is not valid HTTP",
     ),
     Answer(
-        status=503, code=_any("upstream-unreachable", "no-instance"), codes=("upstream-unreachable", "no-instance"),
-        title="Service unavailable", origin=_any(Origin.NETWORK, Origin.SERVICE), retryable=_YES, passing=True,
-        service=True, detail=_any(_UNREACHABLE, _EMPTY), headers=retry(1),
+        status=503, code=_why("no-instance", "upstream-unreachable", "queue-timeout"),
+        codes=("no-instance", "upstream-unreachable", "queue-timeout"),
+        title="Service unavailable", origin=_why(Origin.SERVICE, Origin.NETWORK, Origin.LIMIT), retryable=_YES, passing=True,
+        service=True, detail=_why(_EMPTY, _UNREACHABLE, _NO_ROOM), headers=retry(1),
     ),
     Answer(
         status=504, code="upstream-timeout", title="Gateway timeout", origin=Origin.TIMEOUT, retryable=_HARMLESS,
@@ -186,6 +193,16 @@ DEADLINE_EXCEEDED = Answer(
     status=504, code="deadline-exceeded", title="Deadline exceeded", origin=Origin.TIMEOUT, service=True,
     detail="The time that its caller had for it was over when it came: it was not sent on",
 )  # fmt: skip
+TOO_BUSY = Answer(
+    status=503, code="too-busy", title="Too busy", origin=Origin.LIMIT, retryable=_YES, service=True,
+    detail="%[var(txn.limit)] requests are under way; no more are let through at once",
+    headers=(("retry-after", "%[var(txn.wait)]"),),
+)  # fmt: skip
+QUEUE_FULL = Answer(
+    status=503, code="queue-full", title="Queue full", origin=Origin.LIMIT, retryable=_YES, service=True, passing=True,
+    detail="No instance has room, and as many requests wait as may",
+    headers=(("retry-after", "%[var(txn.wait)]"),),
+)  # fmt: skip
 UNKNOWN_SERVICE = Answer(
     status=503, code="unknown-service", title="Unknown service", origin=Origin.SERVICE, retryable=_YES,
     detail="No service of this name (Host, /svc/NAME/ or port) is registered", headers=retry(1),
@@ -201,6 +218,8 @@ ANSWERS = (
     DEADLINE_EXCEEDED,
     IN_MAINTENANCE,
     INJECTED,
+    TOO_BUSY,
+    QUEUE_FULL,
     UNKNOWN_SERVICE,
 )
 """Everything that gateway and mesh answer by themselves."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from atoll.gateway import breaker, budget, injection, leading
+from atoll.gateway import breaker, budget, injection, leading, limits
 from atoll.gateway.backend import (
     ANSWER_RULES,
     CHECK_RULES,
@@ -40,8 +40,6 @@ from atoll.settings import Gateway
 
 HEADER_WAIT = 10
 """Seconds in which a request's header must have arrived."""
-QUEUE_WAIT = 1
-"""Seconds a request waits for a server to have room."""
 TUNNEL_IDLE = 3600
 """Seconds a WebSocket or a tcp connection may be silent."""
 SPARE_DESCRIPTORS = 2000
@@ -97,6 +95,7 @@ def render(
         closed_section(),
         budget.budget_section(),
         breaker.breaker_section(PEERS),
+        limits.limits_sections(),
         *_sections((*config.backends, *config.idle), memo),
         *_slots(config.slots, memo),
     ]
@@ -145,6 +144,7 @@ def _global(settings: Gateway, files: Files, log: RequestLog | None) -> str:
         line("localpeer", LOCAL_PEER),
         line("spread-checks", "5"),
         line("expose-experimental-directives"),
+        line("tune.stick-counters", str(limits.COUNTERS)),
         breaker.GLOBAL_RULES,
         injection.GLOBAL_RULES,
         *(global_lines(log) if log else []),
@@ -188,7 +188,7 @@ def _defaults(settings: Gateway, *, logged: bool) -> str:
 
 def _timeouts(settings: Gateway) -> Iterable[str]:
     yield line("timeout", "connect", milliseconds(settings.connect_timeout))
-    yield line("timeout", "queue", f"{QUEUE_WAIT}s")
+    yield line("timeout", "queue", milliseconds(Traits().queue_timeout))
     yield line("timeout", "check", milliseconds(Traits().check_timeout))
     yield line("timeout", "tunnel", f"{TUNNEL_IDLE}s")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from atoll.gateway import limits
 from atoll.gateway.breaker import TABLE, breaker_reports
 from atoll.gateway.config import BREAKERS, GatewayConfig
 from atoll.gateway.ejection import NONE, Ejections, Look, Pool, ejections, judged, news, unsettled
@@ -16,7 +17,7 @@ from atoll.gateway.runtime import Unanswered
 from atoll.kit.clock import Clock
 from atoll.model.breaker import BreakerState
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import BreakerReport, ServerReport
+from atoll.model.report import BreakerReport, LimitReport, ServerReport
 
 IDLE_POLL = 0.02
 """Seconds between two looks at the sessions of an instance that drains."""
@@ -33,6 +34,8 @@ class Traffic:
         self.reports: tuple[ServerReport, ...] = ()
         """Of every instance, as of the last `refresh`."""
         self.breakers: tuple[BreakerReport, ...] = ()
+        self.limits: tuple[LimitReport, ...] = ()
+        """Where requests are counted because their number is limited."""
         self.on_breaker: Callable[[BreakerReport, BreakerReport | None], None] = lambda _after, _before: None
         """Called when a breaker is in another state than at the last `refresh`, or was in between: after, before."""
         self.pools: dict[ServiceName, Pool] = {}
@@ -94,6 +97,9 @@ class Traffic:
         stats = await asyncio.to_thread(_parsed, text) if len(text) > THREAD_BYTES else _parsed(text)
         tripped = parse_breakers(await self._master.runtime.ask(f"show table {TABLE}"))
         self._judge(tripped, self._clock.wall())
+        tables = [await self._master.runtime.ask(f"show table {name}") for name in (limits.COUNTS, limits.QUEUES)]
+        sections = {backend.name: backend.upstream for backend in self._config().backends}
+        self.limits = tuple(limits.limit_reports(sections, *tables))
         workers = await self._master.workers()
         self.old_workers = workers.old
         self.workers = workers.old if workers.current is None else (workers.current, *workers.old)

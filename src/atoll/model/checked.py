@@ -16,6 +16,7 @@ from atoll.errors import InvalidValue
 from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.breaker import BreakerWord, word_problems
+from atoll.model.bulkhead import Queue, room_problems
 from atoll.model.names import HeaderName, Token
 from atoll.model.policy import Policy, policy_problems
 from atoll.model.route import METHODS, Match, Route, Share
@@ -62,6 +63,7 @@ def checked_service(said: Service) -> Service:
         check=_check(said.check),
         balance=_balance(said.balance),
         slow_start=_number(said.slow_start, "slow_start", 0.0, DURATION_CEILING),
+        queue=_queue(said),
         policy=_policy(said.policy, "policy"),
         calls={
             names.service_name(name, field="calls"): msgspec.structs.replace(
@@ -119,6 +121,12 @@ def _scrape(said: Scrape) -> Scrape:
         interval=_number(said.interval, "scrape.interval", SCRAPE_FLOOR, DURATION_CEILING),
         timeout=_number(said.timeout, "scrape.timeout", CHECK_FLOOR, DURATION_CEILING),
     )
+
+
+def _queue(said: Service) -> Queue | None:
+    for path, wrong in room_problems(said.instance_concurrency, said.queue):
+        raise _invalid(".".join(path), wrong)
+    return said.queue
 
 
 def _policy(said: Policy, field: str) -> Policy:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from atoll.model.breaker import Breaker, breaker_problems
+from atoll.model.bulkhead import Priority, concurrency_problem
 from atoll.model.retry import Retry, retry_problems
 
 TIMEOUT_CEILING = 86_400.0
@@ -32,6 +33,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the request is sent again, once an instance has had it."""
     circuit_breaker: Breaker | None = None
     """When callers are kept from the service."""
+    max_concurrency: int | None = None
+    """Requests under way at most. Of a service all callers' together; a route's or a call's counts beside it."""
+    priority: Priority | None = None
+    """Who goes first where requests wait for an instance to have room."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -84,6 +89,8 @@ def policy_problems(said: Policy) -> Iterator[tuple[tuple[str, ...], str]]:
     if said.retry is not None:
         for field, wrong in retry_problems(said.retry):
             yield ("retry", field), wrong
+    if said.max_concurrency is not None and (absurd := concurrency_problem(said.max_concurrency)):
+        yield ("max_concurrency",), absurd
     if said.circuit_breaker is not None:
         for field, wrong in breaker_problems(said.circuit_breaker):
             yield ("circuit_breaker", field), wrong

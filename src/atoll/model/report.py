@@ -93,6 +93,17 @@ class BreakerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Times."""
 
 
+class LimitReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Requests under way where their number is limited; since the gateway's process began."""
+
+    who: str
+    """`orders`, `route:shop`, `web>orders`; of a queue the upstream: `orders`, `orders@v2`."""
+    queue: bool = False
+    """Counted is what a service's instances have and what waits for them."""
+    under_way: int = 0
+    refused: int = 0
+
+
 class GatewayReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The gateway as it runs on this node."""
 
@@ -162,6 +173,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gateway: GatewayReport = msgspec.field(default_factory=GatewayReport)
     servers: tuple[ServerReport, ...] = ()
     breakers: tuple[BreakerReport, ...] = ()
+    limits: tuple[LimitReport, ...] = ()
     loop: LoopReport = msgspec.field(default_factory=LoopReport)
     processes: tuple[ProcessReport, ...] = ()
     facts_revision: int = 0

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from atoll.model.breaker import BreakerWord
+from atoll.model.bulkhead import Queue
 from atoll.model.names import InstanceId, NodeName, ServiceName, Token
 from atoll.model.policy import Call, Policy
 
@@ -154,6 +155,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: Mode = Mode.ACTIVE_ACTIVE
     slow_start: float = 0.0
     """Seconds over which a returning instance ramps up to its weight."""
+    instance_concurrency: int | None = None
+    """Requests that one instance has at once, at most; further ones wait. None: it gets all that come."""
+    queue: Queue | None = None
+    """Those that wait; None: as `Queue` is by itself."""
     policy: Policy = msgspec.field(default_factory=Policy)
     """What counts for all who call it, unless they say otherwise."""
     calls: dict[ServiceName, Call] = {}

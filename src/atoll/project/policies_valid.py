@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from atoll.model import effective
+from atoll.model.bulkhead import room_problems
 from atoll.model.names import ServiceName
 from atoll.model.policy import Effective, Policy, policy_problems
 from atoll.model.project import Project
@@ -24,8 +25,12 @@ def check_policies(
     for service in project.services:
         here: Path = ("services", service.name)
         yield from _absurd(service.policy, here)
+        for at, wrong in room_problems(service.instance_concurrency, service.queue):
+            yield Finding(code=Code.INVALID_VALUE, message=wrong, path=(*here, *at))
         if service.protocol is Protocol.TCP:
             yield from _bytes(service, service.policy, here)
+            if service.instance_concurrency is not None:
+                yield _no_answers(service, (*here, "instance_concurrency"))
         for name, call in service.calls.items():
             path: Path = (*here, "calls", name)
             yield from _absurd(call.policy, path)
@@ -68,9 +73,9 @@ def _bytes(callee: Service, policy: Policy, here: Path) -> Iterator[Finding]:
     off = policy.circuit_breaker is not None and not policy.circuit_breaker.enabled
     for field in policy.__struct_fields__:
         if getattr(policy, field) is not None and not (field == "circuit_breaker" and off):
-            yield Finding(
-                code=Code.INVALID_VALUE,
-                message=f"`{callee.name}` speaks tcp, of which no answer can be judged",
-                path=(*here, field),
-                hint="leave it out",
-            )
+            yield _no_answers(callee, (*here, field))
+
+
+def _no_answers(callee: Service, here: Path) -> Finding:
+    message = f"`{callee.name}` speaks tcp, of which no answer can be judged"
+    return Finding(code=Code.INVALID_VALUE, message=message, path=here, hint="leave it out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from atoll.model.breaker import Breaker
+from atoll.model.bulkhead import Priority, Queue
 from atoll.model.names import ServiceName
 from atoll.model.policy import Call, Policy
 from atoll.model.retry import NEVER, Retry
@@ -13,13 +14,24 @@ from atoll.project import schema
 
 def policy_of(said: schema.Policy) -> Policy:
     """The policy in a part of the file; what is not said is None."""
-    return Policy(timeout=said.timeout, try_timeout=said.try_timeout, retry=_retry(said.retry))
+    return Policy(
+        timeout=said.timeout,
+        try_timeout=said.try_timeout,
+        retry=_retry(said.retry),
+        max_concurrency=said.max_concurrency,
+        priority=None if said.priority is None else Priority(said.priority),
+    )
 
 
 def callee_policy(said: schema.Service) -> Policy:
     """What a service says for all who call it."""
     breaker = said.circuit_breaker
     return msgspec.structs.replace(policy_of(said), circuit_breaker=None if breaker is None else _breaker(breaker))
+
+
+def queue_of(said: schema.Service) -> Queue | None:
+    """Where its requests wait."""
+    return None if said.queue is None else Queue(size=said.queue.size, timeout=said.queue.timeout)
 
 
 def calls_of(said: schema.Service) -> dict[ServiceName, Call]:

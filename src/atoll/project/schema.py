@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from atoll.model.breaker import COUNT_CEILING, OPEN_CEILING, PROBES_CEILING, WINDOW_CEILING
+from atoll.model.bulkhead import CONCURRENCY_CEILING, QUEUE_CEILING, WAIT_CEILING, WAIT_FLOOR
 from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
 from atoll.model.retry import ATTEMPTS_CEILING, METHODS, REASONS, USUAL
 from atoll.model.retry import Retry as RetryFact
@@ -186,12 +187,26 @@ class Policy(Part):
     """The same of one try."""
     retry: Annotated[Retry | None, words.switchable(Retry)] = None
     """When a request is sent again: `false` never, once an instance has had it; a map says when."""
+    max_concurrency: Annotated[int | None, words.whole(1, CONCURRENCY_CEILING)] = None
+    """Requests under way at most; further ones are answered 503 at once. Of a service: of all its callers together; of a
+    route or a call: its own, beside the service's."""
+    priority: Literal["high", "normal", "low"] | None = None
+    """Who goes first where requests wait for an instance (`instance_concurrency`); default `normal`."""
+
+
+class Queue(Part):
+    """Requests that wait for an instance to have room."""
+
+    size: Annotated[int, words.whole(0, QUEUE_CEILING)] = 100
+    """How many may wait; further ones are answered 503 at once. Those of low priority may take half of it."""
+    timeout: Annotated[float, words.duration(least=WAIT_FLOOR, most=WAIT_CEILING)] = 1.0
+    """Time a request waits at most."""
 
 
 class Call(Policy):
     """What protects the calls of one service to another."""
 
-    later: ClassVar[tuple[str, ...]] = ("circuit_breaker", "max_concurrency")
+    later: ClassVar[tuple[str, ...]] = ("circuit_breaker",)
 
 
 class Service(Policy):
@@ -238,6 +253,10 @@ class Service(Policy):
     """Time over which a returning instance gets its full share."""
     circuit_breaker: Annotated[CircuitBreaker | None, words.switchable(CircuitBreaker)] = None
     """Keeps callers from the service while it fails: `true` or a map says when, `false` never does."""
+    instance_concurrency: Annotated[int | None, words.whole(1, CONCURRENCY_CEILING)] = None
+    """Requests that one instance has at once, at most; further ones wait in the queue."""
+    queue: Queue | None = None
+    """How many requests wait, and how long, when all instances have as many as they may."""
     calls: dict[str, Call] = {}
     """What protects its calls to other services, by their names."""
     otel: Annotated[Otel, words.switchable(Otel)] = Otel()

@@ -20,7 +20,7 @@ from atoll.kit.exposition import MEDIA, Kind, Metric, Series, render
 from atoll.kit.vitals import Vitals, vitals
 from atoll.model.answers import HoldView
 from atoll.model.breaker import BreakerState
-from atoll.model.report import BreakerReport, ChildReport, GatewayReport, NodeReport, Phase
+from atoll.model.report import BreakerReport, ChildReport, GatewayReport, LimitReport, NodeReport, Phase
 from atoll.model.service import State
 from atoll.model.snapshot import Snapshot
 from atoll.registry.nodes import REPORT_TTL
@@ -118,6 +118,14 @@ def _reload_kinds(seen: Seen) -> Iterator[Series]:
 def _breakers(read: Callable[[BreakerReport], float]) -> Read:
     return lambda seen: [
         ((report.node, each.service), read(each)) for report, _ in seen.nodes for each in report.breakers
+    ]
+
+
+def _limits(read: Callable[[LimitReport], float]) -> Read:
+    return lambda seen: [
+        ((report.node, f"queue:{each.who}" if each.queue else each.who), read(each))
+        for report, _ in seen.nodes
+        for each in report.limits
     ]
 
 
@@ -282,6 +290,20 @@ TABLE: dict[Metric, Read] = {
     Metric("atoll_breaker_opened_total", Kind.COUNTER, "Times that it opened.", "", ("node", "service")): _breakers(
         lambda each: each.opened
     ),
+    Metric(
+        "atoll_limit_requests",
+        Kind.GAUGE,
+        "Requests under way where their number is limited; of `queue:SERVICE` waiting ones too.",
+        "",
+        ("node", "limit"),
+    ): _limits(lambda each: each.under_way),
+    Metric(
+        "atoll_limit_refused_total",
+        Kind.COUNTER,
+        "Requests that were refused because their number is limited.",
+        "",
+        ("node", "limit"),
+    ): _limits(lambda each: each.refused),
     Metric(
         "atoll_instance_share_percent",
         Kind.GAUGE,

@@ -135,6 +135,7 @@ class Node:
             started=self._started,
             children=self.supervisor.report(),
             breakers=self.driver.breakers(),
+            limits=self.driver.limits(),
             gateway=caught_up(self.driver.report(), self.facts.revision, self.watch.revision),
             servers=self.driver.servers(),
             loop=self._loop(),

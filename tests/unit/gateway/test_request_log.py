@@ -52,4 +52,4 @@ def test_every_problem_document_gets_the_trace() -> None:
         text = problem.with_trace_id(answer.body())
         assert text.count(trace.TRACE_ID) == 1
         if answer.retryable in {"true", "false"} and not answer.codes:
-            assert json.loads(text)["trace_id"] == trace.TRACE_ID
+            assert json.loads(text.replace("%[be_name,nbsrv]", "0"))["trace_id"] == trace.TRACE_ID
