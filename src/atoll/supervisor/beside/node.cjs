@@ -55,6 +55,7 @@ function begin() {
           if (query) attributes['url.query'] = query;
           if (request.headers['user-agent']) attributes['user_agent.original'] = request.headers['user-agent'];
           span = start(SERVER, request.method, above, attributes);
+          span.baggage = request.headers.baggage || ''; // goes on with the calls: deadlines travel in it
           response.once('close', () => end(span, response.statusCode, response.writableFinished ? null : 'client left'));
         }
         for (const one of [request, response]) {
@@ -86,6 +87,7 @@ function begin() {
           const parent = above || parsed({ traceparent: made.getHeader('traceparent') });
           const span = start(CLIENT, made.method, parent, attributes);
           made.setHeader('traceparent', written(span));
+          if (above && above.baggage && !made.hasHeader('baggage')) made.setHeader('baggage', above.baggage);
           made.once('response', (answer) => answer.once('close', () => end(span, answer.statusCode)));
           made.prependOnceListener('error', (error) => end(span, 0, error));
           made.once('close', () => made.res || end(span, 0, 'no answer'));
@@ -129,7 +131,9 @@ function fetches(serving, start, end) {
   const on = (name, told) => channel(`undici:request:${name}`).subscribe((message) => { try { told(message); } catch (error) { note(error); } });
   on('create', ({ request }) => {
     const above = serving.getStore();
-    if (above === null || /traceparent/i.test(String(request.headers))) return;
+    if (above === null) return;
+    if (above && above.baggage && !/\bbaggage\b/i.test(String(request.headers))) request.addHeader('baggage', above.baggage);
+    if (/traceparent/i.test(String(request.headers))) return;
     const span = start(CLIENT, request.method, above, { 'http.request.method': request.method, 'url.full': `${request.origin}${split(request.path)[0]}` });
     request.addHeader('traceparent', written(span));
     spans.set(request, span);
@@ -191,7 +195,7 @@ class Outbox {
   }
 
   spans(items) {
-    const spans = items.map(({ seen, flags, ...span }) => ({ ...span, flags, attributes: attributes(span.attributes) }));
+    const spans = items.map(({ seen, flags, baggage, ...span }) => ({ ...span, flags, attributes: attributes(span.attributes) }));
     return { resourceSpans: [{ resource: this.resource, scopeSpans: [{ scope: { name: 'atoll' }, spans }] }] };
   }
 

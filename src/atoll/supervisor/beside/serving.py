@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextvars import ContextVar, Token
 from typing import Any
 
-from opentelemetry import context, propagate
+from opentelemetry import baggage, context, propagate
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from .note import note
@@ -25,13 +25,14 @@ class Serving:
     traced.
     """
 
-    __slots__ = ("_token", "adopted", "span", "status")
+    __slots__ = ("_carried", "_token", "adopted", "span", "status")
 
-    def __init__(self, span: Span | None) -> None:
+    def __init__(self, span: Span | None, above: context.Context | None = None) -> None:
         self.span = span
         self.adopted = False
         self.status = 0
         self._token: Token[Serving | None] | None = serving.set(self)
+        self._carried = _carry(above)
 
     def end(self, error: BaseException | None = None) -> None:
         """The last byte has left, or nothing will."""
@@ -39,6 +40,8 @@ class Serving:
             if self._token is not None:
                 token, self._token = self._token, None
                 serving.reset(token)
+                if self._carried is not None:
+                    context.detach(self._carried)
             span = self.span
             if span is not None and not self.adopted and span.is_recording():
                 if self.status:
@@ -50,6 +53,17 @@ class Serving:
                 span.end()
         except Exception as failure:
             note("a request is not traced", failure)
+
+
+def _carry(above: context.Context | None) -> Any:
+    """The baggage that came goes on with every call of the request (deadlines travel in it); its parent does not."""
+    came = baggage.get_all(above) if above else None
+    if not came:
+        return None
+    carried = context.get_current()
+    for name, value in came.items():
+        carried = baggage.set_baggage(name, value, carried)
+    return context.attach(carried)
 
 
 class Door:
@@ -74,7 +88,7 @@ class Door:
                 attributes["user_agent.original"] = agent
             above = propagate.extract(headers) if "traceparent" in headers else context.Context()
             name = {"_OTHER": "HTTP", "": "WS"}.get(known, known)
-            return Serving(self._start_span(name, context=above, kind=SpanKind.SERVER, attributes=attributes))
+            return Serving(self._start_span(name, context=above, kind=SpanKind.SERVER, attributes=attributes), above)
         except Exception as failure:
             note("a request is not traced", failure)
             return Serving(None)
