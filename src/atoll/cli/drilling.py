@@ -1,21 +1,16 @@
-"""From a command line to a drill: who is meant, may it be, is it wanted; then the drill, its report, and what is shown.
-
-Refuses platforms of other machines (their processes cannot be signalled from here), gateways that others than this
-machine can reach unless that is said aloud, and two drills at once.
-"""
+"""From a command line to a drill: who is meant, is it wanted; then the drill, its report, and what is shown of it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.cli import facts
 from atoll.cli.invocation import Invocation
-from atoll.cli.place import find
+from atoll.cli.proving import FOLDER, ApiGround, only_one, refuse_public, settings_of, state_of, to_the_end
 from atoll.drill import scene as scenes
 from atoll.drill import words
 from atoll.drill.aim import Aim, by_path, candidates, mesh_aim
@@ -27,24 +22,15 @@ from atoll.drill.judge import Promises, judge
 from atoll.drill.load import within_limits
 from atoll.drill.report import DrillReport, Reports, new_id
 from atoll.drill.scene import Scene
-from atoll.errors import AlreadyRunning, Forbidden, InvalidValue, NotFound, Unreachable
+from atoll.errors import InvalidValue, Unreachable
 from atoll.gateway.config import Files
 from atoll.kit.clock import Clock
-from atoll.kit.files import LockFile, private_folder
-from atoll.model.answers import BreakerRequest, DrillNote, FaultRequest, NodeView
-from atoll.model.names import ServiceName
 from atoll.model.service import Protocol
-from atoll.model.snapshot import Snapshot
 from atoll.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FOLDER = "drills"
-"""Of reports, in the state folder."""
-MEAN_IT = "--yes-i-really-mean-it"
-NOTE_LIMIT = 200
-"""Characters of a note in the history."""
 HOLD = 0.4
 """Part of the load's time that a fault lasts which can be undone, unless `--hold` says otherwise."""
 
@@ -74,55 +60,6 @@ class Wish:
         return self.fault in {"errors", "partition"} or (self.fault == "slow" and self.delay is not None)
 
 
-class ApiGround:
-    """A platform of this machine, as its control plane tells of it (see `drill.ground.Ground`)."""
-
-    def __init__(self, invocation: Invocation, settings: Settings) -> None:
-        self.settings = settings
-        self._api = invocation.api
-
-    def facts(self) -> Snapshot:
-        """All facts."""
-        return facts.snapshot(self._api)
-
-    def nodes(self) -> tuple[NodeView, ...]:
-        """What every node last said of itself."""
-        return facts.nodes(self._api)
-
-    def note(self, service: ServiceName, instances: Sequence[str], what: str) -> None:
-        """Write into the history of these instances; the control plane must allow it."""
-        said = DrillNote(what=what[:NOTE_LIMIT], instances=tuple(instances))
-        self._api.post(facts.service_path(service, "drill"), said)
-
-    def inject(self, fault: FaultRequest) -> None:
-        """Inject a fault."""
-        self._api.post(f"{facts.V1}/faults", fault)
-
-    def clear(self, name: str) -> None:
-        """Take an injected fault back."""
-        with contextlib.suppress(NotFound):
-            self._api.delete(f"{facts.V1}/faults/{name}")
-
-    def reset_breaker(self, service: ServiceName) -> None:
-        """Let the breaker of a service begin anew."""
-        self._api.post(facts.service_path(service, "breaker"), BreakerRequest(reason="after a drill"))
-
-
-def settings_of(invocation: Invocation) -> Settings:
-    """The settings of the platform of this folder, which must run on this machine.
-
-    Raises:
-        Unreachable: it is known by its URL only, or does not run.
-    """
-    place = find(invocation)
-    if place.settings is None or place.socket is None:
-        raise Unreachable(
-            "a drill signals processes: it works on the machine and in the project folder of the platform",
-            hint="run it there, without --url; or give --state DIR",
-        )
-    return place.settings
-
-
 def reports_of(invocation: Invocation) -> Reports:
     """The reports of drills; the platform need not run.
 
@@ -130,54 +67,6 @@ def reports_of(invocation: Invocation) -> Reports:
         Unreachable: no state folder is to be seen from here.
     """
     return Reports(state_of(invocation), DrillReport, folder=FOLDER)
-
-
-def state_of(invocation: Invocation) -> Path:
-    """The state folder of this project.
-
-    Raises:
-        Unreachable: none is to be seen from here.
-    """
-    from atoll.cli.place import settings_here
-
-    settings = settings_here(invocation)
-    if settings is None:
-        raise Unreachable("no platform has run here", hint="go to the project's folder, or give -C DIR or --state DIR")
-    return settings.state
-
-
-@contextlib.contextmanager
-def only_one(settings: Settings) -> Iterator[None]:
-    """Nobody else drills this platform while the block runs.
-
-    Raises:
-        AlreadyRunning: somebody does.
-    """
-    lock = LockFile(private_folder(settings.state / FOLDER) / "lock")
-    try:
-        lock.acquire()
-    except BlockingIOError:
-        raise AlreadyRunning(
-            f"a drill runs already (pid {lock.holder()})", hint="wait for it: two faults at once prove nothing"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def refuse_public(invocation: Invocation, *, mean_it: bool) -> None:
-    """Refuse to break what others may be using.
-
-    Raises:
-        Forbidden: the gateway listens beyond loopback, and that was not said to be meant.
-    """
-    gateway = scenes.gateway_of(facts.nodes(invocation.api))
-    if scenes.beyond_loopback(gateway) and not mean_it:
-        raise Forbidden(
-            f"the gateway listens on {gateway.address}: others may be using this platform",
-            hint=f"say {MEAN_IT} to break it all the same",
-        )
 
 
 def drill(invocation: Invocation, wish: Wish) -> int:
@@ -195,7 +84,7 @@ def drill(invocation: Invocation, wish: Wish) -> int:
         whom = f"{', '.join(one.instance for one in scenes.require_victims(scene))} of {scene.service.name}"
     invocation.confirm(f"{wish.fault} {whom} now", yes=wish.yes)
     with only_one(settings):
-        report, path = asyncio.run(_run(invocation, settings, scene, wish, hold))
+        report, path = to_the_end(_run(invocation, settings, scene, wish, hold))
     _tell(invocation, report, path)
     return 0 if report.verdict.kept else 1
 

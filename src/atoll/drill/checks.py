@@ -19,7 +19,6 @@ BACK = 20.0
 """Seconds within which a killed instance must serve again."""
 PROXY_BACK = 5.0
 """Seconds within which HAProxy must answer again after its worker was killed; 0.2 are usual."""
-SAID = "fallback"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

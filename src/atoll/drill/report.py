@@ -55,7 +55,7 @@ def new_id(wall: float, kind: str) -> str:
 
 
 class Reports:
-    """The reports in one folder, of one shape; `prefix` tells those of drills from those of chaos runs."""
+    """The reports in one folder of the state folder, all of one kind."""
 
     def __init__(self, state: Path, kind: type[T], *, folder: str) -> None:
         self.folder = state / folder

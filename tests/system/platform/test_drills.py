@@ -108,7 +108,8 @@ def test_a_drill_that_is_killed_leaves_nothing_paused(drilled: Platform) -> None
 
 
 @pytest.mark.slow
-def test_ctrl_c_undoes_the_fault(drilled: Platform) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_its_relatives_undo_the_fault(drilled: Platform, number: signal.Signals) -> None:
     victim = psutil.Process(drilled.pids("web")["web-3"])
     drill = subprocess.Popen(
         [*ATOLL, "drill", "pause", "web-3", "--for", "5s", "--yes"],
@@ -117,7 +118,7 @@ def test_ctrl_c_undoes_the_fault(drilled: Platform) -> None:
         stderr=subprocess.PIPE,
     )
     until(lambda: victim.status() == psutil.STATUS_STOPPED, "it is paused")
-    drill.send_signal(signal.SIGINT)
+    drill.send_signal(number)
     _, said = drill.communicate(timeout=20)
     assert drill.returncode == 130, said
     assert victim.status() != psutil.STATUS_STOPPED

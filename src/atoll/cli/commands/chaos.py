@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
 
-from atoll.cli.drilling import MEAN_IT, ApiGround, only_one, refuse_public, settings_of, state_of
 from atoll.cli.facts import plain
 from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import clock_time
 from atoll.cli.options import AtollGroup, command
+from atoll.cli.proving import MEAN_IT, ApiGround, only_one, refuse_public, settings_of, state_of, to_the_end
 from atoll.cli.show import Cell
 from atoll.drill.chaos import Chaos
 from atoll.drill.report import Reports, new_id
@@ -44,7 +43,7 @@ def run(invocation: Invocation, suite: str, *, min_score: int | None, yes: bool,
     refuse_public(invocation, mean_it=mean_it)
     invocation.confirm("break every service and every part of this platform, one after the other", yes=yes)
     with only_one(settings):
-        report, path = asyncio.run(_run(invocation, settings, suite))
+        report, path = to_the_end(_run(invocation, settings, suite))
     if invocation.json:
         invocation.show.json(plain(report))
     else:
