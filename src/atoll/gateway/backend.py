@@ -69,7 +69,7 @@ def request_rules(kind: Kind) -> str:
   http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
   http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^(?:(/)|([^^]*))\^([^^]*)\^\3(?(1)/?)","\1\2")]' if rewrite
   http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t tp }}
-{policies.RULES}  http-request allow if safe !policied {unhurried} {breaker.CALM}
+{policies.RULES}{breaker.WATCH_RULES}  http-request allow if safe !policied {unhurried} {breaker.CALM}
 {retries.method_rules(policies.column)}  http-request disable-l7-retry if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }} !chosen
   http-request set-var({RETRYABLE}) str(false) if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }} !chosen
   acl small req.hdr(content-length),add(0) -m int 1:{BODY_LIMIT}
@@ -83,8 +83,9 @@ def request_rules(kind: Kind) -> str:
 ANSWER_RULES = f"""\
 {budget.TRIES}{injection.ANSWER_RULES}\
   http-after-response allow if once {breaker.UNASKED}
+{breaker.MEASURE_RULES}\
   acl later date({breaker.ATTENTION}),sub(proc.attentive) -m int le 0
-  http-after-response set-var(proc.attentive) date({breaker.ATTENTION}) if !later !once or !later {breaker.WAKE}
+  http-after-response set-var(proc.attentive) date({breaker.ATTENTION}) if !later !once or !later {" or !later ".join(breaker.WAKE)}
 {budget.ANSWER_RULES}{breaker.ANSWER_RULES}"""
 """What came back, retried or failed, is counted."""
 

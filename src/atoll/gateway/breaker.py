@@ -1,56 +1,50 @@
-"""The circuit breaker of each service, kept by HAProxy alone: closed, open, half-open, by numbers of a map.
+"""The circuit breakers, kept by HAProxy alone: closed, open, half-open, by numbers of a map (`breaker_lines`).
 
 While nothing failed anywhere for ATTENTION seconds and nothing is forced, a request pays two looks (`CALM`) and an
-answer two (`UNASKED`). The first failure only wakes the counting: it and what is on its way then are not counted.
-From then on requests of all services are counted, each service in an entry of its own, in windows of its own length that
-begin with the first request after the last one ended.
+answer two (`UNASKED`). Only where answers must be looked at closer (slow calls, other statuses than 5xx) is each answer
+looked at, and only there. A failure wakes the counting of its own scope: it and what is on its way then are not counted.
+While anybody is awake, requests of scopes that did not fail pay for finding that out and no more. Each scope that is
+counted has an entry in a table, and windows of its own length that begin with the first request after the last one ended.
 
 An entry's numbers: `gpt` 0 until when it is open (epoch seconds; 0: closed), 1 when the window began, 2 when it opened
-last, 3 when it closed last; `gpc` 0 requests and 1 failures of the window, 2 probes let through, 3 probes that succeeded, 4 times it opened.
+last, 3 when it closed last, 4 until when it is counted; `gpc` 0 requests and 1 failures of the window, 2 probes let through, 3 probes that succeeded,
+4 times it opened, 5 requests it kept away, 6 slow answers of the window.
 When it is due, each request takes the number of a probe; with the last one it is open for another term, so probes that
 never end do not hold it. A service without instances answers at once and cannot be hurt: such answers are not counted,
 and an open breaker is due from then on, so that the first instance that returns is tried at once. Two threads may let one probe more through. Due and not asked for LINGER seconds is closed.
-
-The map's value of a service: `errors|requests|window|open|probes|word|until|reset`; `FORCED` is there when any service
-has a word, or faults are injected. A service that is not in the map has no breaker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-
+from atoll.gateway.breaker_lines import FORCED, OF_CALLER, OF_SERVICE, SPECIAL
 from atoll.gateway.config import BREAKERS, map_path
 from atoll.gateway.limits import BUSY, FULL
+from atoll.gateway.policies import column
 from atoll.gateway.problem import BREAKER_OPEN, MARK, refusal
 from atoll.gateway.quote import line, section
-from atoll.gateway.readback import BreakerRow
-from atoll.model.breaker import WINDOW_CEILING, Breaker, BreakerState, whole_seconds
-from atoll.model.names import ServiceName
-from atoll.model.report import BreakerReport
-from atoll.model.service import Service
+from atoll.model.breaker import WINDOW_CEILING, BreakerState
 
 TABLE = "edge:breakers"
 KEYS = 10_000
-"""Services at most."""
+"""Scopes at most."""
+KEY_BYTES = 160
+"""Of a scope: `route:`, a route's name, `>` and a service's."""
 ATTENTION = WINDOW_CEILING
 """Seconds after a failure in which requests are counted."""
 FIRST_LOOK = 5
-"""Seconds after the start of a process in which they are."""
+"""Seconds after the start of a process in which it is asked what was handed over."""
 LINGER = 60
 """Seconds after which a breaker that is due, and that nobody asked, is closed."""
-FORCED = "FORCED"
-"""The key that says that some service has an operator's word."""
-WORDS = 8
-"""Columns of a line of the map."""
-NEVER = 1_000_000_000
-"""Requests of a window that no breaker sees: one that is off, and only has a word."""
+COUNTED = "txn.counted"
+"""Set where the answer must be looked at whatever it is (see `budget`)."""
 
 _MAP = map_path(BREAKERS)
 _SERVICE = "var(txn.at),field(4,|)"
+_SCOPE = column("breaker")
 
 
 def _number(at: int) -> str:
-    """A number of the service's line in the map."""
+    """A number of the scope's line in the map."""
     return f"var(txn.breaker),field({at},|),add(0)"
 
 
@@ -68,27 +62,45 @@ CONDITIONS = f"""\
 CALM = "!attentive !worded"
 """Neither breakers nor retry budgets need be asked."""
 
-REQUEST_RULES = f"""\
-  http-request set-var(txn.breaker) {_SERVICE},map_str({_MAP})
+WATCH_RULES = f"""\
   acl guarded var(txn.breaker) -m found
+  http-request set-var(txn.breaker) {_SCOPE},map_str({_MAP}) if policied {{ {column("watch")} -m str {SPECIAL} }}
+  http-request set-var({COUNTED}) bool(true) if policied guarded
+"""
+"""Where a request has a policy: whether its answer must be looked at although nothing failed anywhere."""
+
+REQUEST_RULES = f"""\
+  acl named var(txn.scope) -m found
+  acl awake date(),sub(txn.awake) -m int lt 0
+  acl newest var(txn.scope),strcmp(proc.failed) -m int eq 0
+  acl ordered var(txn.order) -m found
+  acl live date(),sub(txn.term) -m int lt 0
+  http-request set-var(txn.scope) {_SCOPE} if policied {{ {_SCOPE} -m len gt 0 }}
+  http-request set-var(txn.scope) {_SERVICE} if !named
+  http-request set-var(txn.awake) var(txn.scope),table_gpt(4,{TABLE})
+  http-request set-var(txn.breaker) var(txn.scope),map_str({_MAP}) if awake or newest
+  http-request set-var(txn.order) var(txn.at),field(2,|),concat({OF_CALLER}),map_str({_MAP}) if worded
+  http-request set-var(txn.term) var(txn.order),field(2,|),add(0) if ordered
+  http-request set-var(txn.order) {_SERVICE},concat({OF_SERVICE}),map_str({_MAP}) if worded !live
+  http-request set-var(txn.term) var(txn.order),field(2,|),add(0) if ordered
+  http-request set-var(txn.word) var(txn.order),field(1,|) if live
+  acl held var(txn.word) -m found
+  http-request allow if !guarded !held !faulty
+  http-request track-sc1 var(txn.scope) table {TABLE} if guarded or held
+  http-request set-var(txn.until) sc_get_gpt(0,1)
   acl tripped var(txn.until) -m int gt 0
   acl due date(),sub(txn.until) -m int ge 0
   acl empty be_name,nbsrv -m int eq 0
   acl over var(txn.over) -m found
-  acl held var(txn.word) -m found
   acl numbered var(txn.probe) -m found
   acl turned_away var({MARK}) -m str open forced {BUSY} {FULL}
-  http-request track-sc1 {_SERVICE} table {TABLE} if guarded
-  http-request set-var(txn.until) sc_get_gpt(0,1) if guarded
-  http-request set-var(txn.term) {_number(7)} if guarded worded
-  http-request set-var(txn.word) var(txn.breaker),field(6,|) if {{ date(),sub(txn.term) -m int lt 0 }}
   http-request allow if !tripped !held !faulty
-  http-request set-var(txn.reset) {_number(8)} if tripped
+  http-request set-var(txn.reset) {_number(6)} if tripped
   http-request set-var(txn.over) bool(true) if tripped {{ sc_get_gpt(2,1),sub(txn.reset) -m int le 0 }}
   http-request set-var(txn.over) bool(true) if tripped {{ date(-{LINGER}),sub(txn.until) -m int ge 0 }}
   http-request sc-set-gpt(0,1) int(0) if over
   http-request sc-set-gpt(3,1) date() if over
-{_clear("http-request", 0, 1, 2, 3, when="over")}
+{_clear("http-request", 0, 1, 2, 3, 6, when="over")}
   http-request set-var(txn.until) int(0) if over
   http-request set-var(txn.watched) var(txn.until),add({LINGER}) if tripped
   http-request set-var(proc.attentive) var(txn.watched) if tripped {{ var(txn.watched),sub(proc.attentive) -m int gt 0 }}
@@ -107,44 +119,66 @@ REQUEST_RULES = f"""\
   http-request set-var(txn.cleared) sc_clr_gpc(2,1) if numbered {{ var(txn.probe),sub(txn.probes) -m int eq 0 }}
   http-request set-var(txn.wait) date(),sub(txn.until),neg if turned_away
   http-request set-var(txn.wait) int(1) if turned_away {{ var(txn.wait) -m int lt 1 }}
+  http-request sc-inc-gpc(5,1) if turned_away
 {refusal(BREAKER_OPEN, "turned_away")}
 """
 """Before a request is sent, when something is wrong somewhere."""
 
 UNASKED = "!failed !guarded"
 """Of an answer: nothing for the breaker to count."""
-WAKE = "failed !turned_away"
-"""Of an answer: from now on requests are counted."""
+MEASURE_RULES = f"""\
+  acl special var(txn.breaker) -m end |{SPECIAL}
+  acl bad var(txn.bad) -m found
+  acl slow var(txn.slow) -m found
+  http-after-response set-var(txn.bad) bool(true) if failed !special !turned_away
+  http-after-response set-var(txn.status) status if special !turned_away
+  http-after-response set-var(txn.bad) var(txn.breaker),field(9,|),concat(~,txn.status),map_str({_MAP}) if special !turned_away
+  http-after-response set-var-fmt(txn.took) %Tr if special !turned_away
+  http-after-response set-var(txn.limit) {_number(7)} if special !turned_away
+  http-after-response set-var(txn.slow) bool(true) if special !turned_away {{ var(txn.took),sub(txn.limit) -m int ge 0 }}
+"""
+"""Whether the answer is a failure, or slow, by the measure of its scope."""
+WAKE = ("bad", "slow")
+"""Of an answer, each alone: from now on requests are counted."""
 
 ANSWER_RULES = f"""\
-  http-after-response allow if !guarded or turned_away or held or empty
+  acl tracked var(txn.until) -m found
+  http-after-response allow if !bad !slow !tracked
+  http-after-response set-var(txn.scope) {_SCOPE} if !tracked policied {{ {_SCOPE} -m len gt 0 }}
+  http-after-response set-var(txn.scope) {_SERVICE} if !named
+  http-after-response set-var(proc.failed) var(txn.scope) if !tracked
+  http-after-response allow if !tracked or turned_away or held or empty
   acl probing var({MARK}) -m beg probe
   acl healed var(txn.healed) -m found
   acl lapsed date(),sub(txn.began),sub(txn.window) -m int ge 0
   acl trip var(txn.trip) -m found
-  http-after-response sc-inc-gpc(3,1) if probing !failed
-  http-after-response set-var(txn.healed) bool(true) if probing !failed {{ sc_get_gpc(3,1),sub(txn.probes) -m int ge 0 }}
+  http-after-response sc-inc-gpc(3,1) if probing !bad !slow
+  http-after-response set-var(txn.healed) bool(true) if probing !bad !slow {{ sc_get_gpc(3,1),sub(txn.probes) -m int ge 0 }}
   http-after-response sc-set-gpt(0,1) int(0) if healed
   http-after-response sc-set-gpt(3,1) date() if healed
-{_clear("http-after-response", 0, 1, 2, 3, when="healed")}
-  http-after-response allow if probing !failed
+{_clear("http-after-response", 0, 1, 2, 3, 6, when="healed")}
+  http-after-response allow if probing !bad !slow
   http-after-response set-var(txn.until) sc_get_gpt(0,1)
   http-after-response allow if tripped !probing
   http-after-response set-var(txn.window) {_number(3)}
   http-after-response set-var(txn.began) sc_get_gpt(1,1)
   http-after-response sc-set-gpt(1,1) date() if lapsed !probing
-{_clear("http-after-response", 0, 1, when="lapsed !probing")}
+{_clear("http-after-response", 0, 1, 6, when="lapsed !probing")}
   http-after-response sc-inc-gpc(0,1) if !probing
-  http-after-response allow if !failed
-  http-after-response sc-inc-gpc(1,1) if !probing
+  http-after-response allow if !bad !slow
+  http-after-response sc-set-gpt(4,1) date({ATTENTION})
+  http-after-response sc-inc-gpc(1,1) if !probing bad
+  http-after-response sc-inc-gpc(6,1) if !probing slow
+  http-after-response set-var(txn.late) {_number(8)} if slow
   http-after-response set-var(txn.errors) {_number(1)}
   http-after-response set-var(txn.least) {_number(2)}
   http-after-response set-var(txn.requests) sc_get_gpc(0,1)
-  http-after-response set-var(txn.trip) bool(true) if probing or {{ var(txn.requests),sub(txn.least) -m int ge 0 }} {{ sc_get_gpc(1,1),mul(100),div(txn.requests),sub(txn.errors) -m int ge 0 }}
+  http-after-response set-var(txn.trip) bool(true) if probing or bad {{ var(txn.requests),sub(txn.least) -m int ge 0 }} {{ sc_get_gpc(1,1),mul(100),div(txn.requests),sub(txn.errors) -m int ge 0 }} or slow {{ var(txn.requests),sub(txn.least) -m int ge 0 }} {{ sc_get_gpc(6,1),mul(100),div(txn.requests),sub(txn.late) -m int ge 0 }}
   http-after-response allow if !trip
   http-after-response set-var(txn.open) {_number(4)}
   http-after-response sc-set-gpt(0,1) date(),add(txn.open)
   http-after-response sc-set-gpt(2,1) date()
+  http-after-response sc-set-gpt(4,1) date({ATTENTION}),add(txn.open)
   http-after-response sc-inc-gpc(4,1)
   http-after-response set-var(txn.cleared) sc_clr_gpc(2,1)
   http-after-response set-var(txn.cleared) sc_clr_gpc(3,1)
@@ -156,54 +190,17 @@ ANSWER_RULES = f"""\
 def breaker_section(peers: str) -> str:
     """The table of states, handed over at a reload by `peers`."""
     table = line(
-        "stick-table", "type", "string", "len", "64", "size", str(KEYS), "expire", "2h", "peers", peers, "store"
+        "stick-table",
+        "type",
+        "string",
+        "len",
+        str(KEY_BYTES),
+        "size",
+        str(KEYS),
+        "expire",
+        "2h",
+        "peers",
+        peers,
+        "store",
     )
-    return f"{section('backend', TABLE)}\n{table} gpt(4),gpc(5)\n"
-
-
-def breaker_entries(services: Iterable[Service], *, forced: bool = False) -> Iterator[tuple[str, str]]:
-    """The map: a line for each service that has a breaker or a word; `forced`: something else must be looked at too."""
-    worded = forced
-    for service in sorted(services, key=lambda each: each.name):
-        said, word = service.policy.circuit_breaker or Breaker(), service.breaker_word
-        state = "" if word.state is None else word.state.value
-        if not said.enabled and not state:
-            continue
-        worded = worded or bool(state)
-        least = said.min_requests if said.enabled else NEVER
-        numbers = (said.errors, least, whole_seconds(said.window), whole_seconds(said.open), said.probes)
-        until = whole_seconds(word.until) if state else 0
-        yield service.name, "|".join(map(str, (*numbers, state, until, int(word.reset))))
-    if worded:
-        yield FORCED, "1"
-
-
-def breaker_reports(rows: Iterable[BreakerRow], lines: Mapping[str, str], wall: float) -> Iterator[BreakerReport]:
-    """What the table's `rows` and the map's `lines` mean at `wall`: services that were counted, and those with a word."""
-    entries = {row.service: row for row in rows}
-    for service in sorted((entries.keys() | lines.keys()) - {FORCED}):
-        row = entries.get(service, BreakerRow(service=service))
-        numbers = lines.get(service, "").split("|")
-        word, word_until = (numbers[5], int(numbers[6])) if len(numbers) == WORDS else ("", 0)
-        forced = bool(word) and wall < word_until
-        if service not in lines or (service not in entries and not forced):
-            continue
-        state, until = (BreakerState(word), float(word_until)) if forced else _state(row, wall)
-        yield BreakerReport(
-            service=ServiceName(service),
-            state=state,
-            forced=forced,
-            since=float(row.closed_at if state is BreakerState.CLOSED else row.opened_at),
-            until=until,
-            requests=row.requests,
-            failures=row.failures,
-            opened=row.opened,
-        )
-
-
-def _state(row: BreakerRow, wall: float) -> tuple[BreakerState, float]:
-    if not row.until or wall >= row.until + LINGER:
-        return BreakerState.CLOSED, 0.0
-    if wall >= row.until:
-        return BreakerState.HALF_OPEN, 0.0
-    return BreakerState.OPEN, float(row.until)
+    return f"{section('backend', TABLE)}\n{table} gpt(5),gpc(7)\n"

@@ -12,9 +12,12 @@ A HAProxy that ends is back from its last files in a fraction of a second, wheth
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import msgspec
 
 from atoll.errors import AtollError, GatewayRefused
 from atoll.gateway.binary import Binary, dotted, find_binary
@@ -33,9 +36,8 @@ from atoll.kit.clock import Clock
 from atoll.kit.files import private_folder
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
-from atoll.model.breaker import BreakerState
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import BreakerReport, GatewayReport, LimitReport, ServerReport
+from atoll.model.report import BreakerChange, BreakerReport, GatewayReport, LimitReport, ServerReport
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Settings
 
@@ -44,6 +46,8 @@ STATS_EVERY = 1.0
 """Seconds between two looks at the servers' health and sessions."""
 UNSETTLED_EVERY = 0.2
 """The same, while instances are held out."""
+CHANGES_LIMIT = 1000
+"""Transitions of breakers that wait for a control plane; then the oldest are forgotten (they stay in the log)."""
 LONGEST_PAUSE = 0.05
 """Seconds changes are gathered at most, when a round took long."""
 STOP_GRACE = 2.0
@@ -60,6 +64,8 @@ class Driver:
         self.files = Files(private_folder(settings.run) / "haproxy")
         self.folder = ConfigFolder(settings.state / "gateway")
         self.binary = binary
+        self.changes: deque[BreakerChange] = deque(maxlen=CHANGES_LIMIT)
+        """Of breakers, that no control plane has taken yet; whoever told one of them takes them out."""
         self._environ = environ
         self._clock = clock
         self._log = Log("gateway")
@@ -324,18 +330,18 @@ class Driver:
             pause = max(gather, min(self._clock.now() - began, LONGEST_PAUSE))
             await self._clock.sleep(pause if news or not master.runs else 0.0)
 
-    def _told(self, after: BreakerReport, before: BreakerReport | None) -> None:
-        """A breaker's transition, for the node's log."""
+    def _told(self, change: BreakerChange) -> None:
+        """A breaker's transition: for the node's log, and for the history as soon as a control plane takes it."""
         self._log.warning(
             "a circuit breaker changed",
-            service=after.service,
-            before=before.state if before else BreakerState.CLOSED,
-            after=after.state,
-            forced=after.forced,
-            failures=after.failures,
-            requests=after.requests,
-            opened=after.opened,
+            service=change.service,
+            caller=change.caller,
+            state=change.state,
+            reason=change.reason,
+            opened=change.opened,
+            rejected=change.rejected,
         )
+        self.changes.append(msgspec.structs.replace(change, node=self.settings.node))
 
     def _outlier(self, service: ServiceName, instance: InstanceId | None, what: str) -> None:
         """An instance was ejected, or none is any more, for the node's log."""

@@ -67,10 +67,11 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
     def lines(self, routes: Iterable[Route], calls: Iterable[Call]) -> Entries:
         """The policies map."""
         return tuple(
-            sorted({bound.who: line for bound in self._bounds(routes, calls) if (line := policy_line(bound))}.items())
+            sorted({bound.who: line for bound in self.bounds(routes, calls) if (line := policy_line(bound))}.items())
         )
 
-    def _bounds(self, routes: Iterable[Route], calls: Iterable[Call]) -> Iterator[Bound]:
+    def bounds(self, routes: Iterable[Route], calls: Iterable[Call]) -> Iterator[Bound]:
+        """What counts for every service, for every call, and for routes that say something."""
         yield from (self._of_service(upstream.service) for upstream in self.sections)
         for route in filter(_says, routes):
             yield from (self._of_share(route, share) for share in route.shares if share.service in self.services)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from atoll.errors import AtollError, InvalidValue, Overloaded
-from atoll.gateway.breaker import breaker_entries
+from atoll.gateway.breaker_lines import breaker_entries, words_of
 from atoll.gateway.closed import closed_entries, closed_services
 from atoll.gateway.config import (
     BREAKERS,
@@ -45,7 +45,7 @@ from atoll.gateway.upstream import Upstream
 from atoll.gateway.variant import traits_for
 from atoll.kit.text import scrub
 from atoll.model import names
-from atoll.model.breaker import word_problems
+from atoll.model.breaker import BreakerWord, word_problems
 from atoll.model.bulkhead import room_problems
 from atoll.model.fault import Fault, checked_fault
 from atoll.model.maintenance import Maintenance
@@ -198,7 +198,11 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     refused += _lost_shares(routes, services, traits)
     faults = tuple(_sound_faults(snapshot, refused))
     maps = {
-        BREAKERS: tuple(breaker_entries(spoken.values(), forced=bool(faults))),
+        BREAKERS: tuple(
+            breaker_entries(
+                goals.bounds(routes, calls.values()), words_of(spoken.values(), routes), forced=bool(faults)
+            )
+        ),
         CHECKS: tuple(_check_entries(sections, judged)),
         CLOSED: tuple(closed_entries(closed)),
         LEADERS: (),
@@ -275,8 +279,8 @@ def _service_objection(service: Service) -> str | None:
             _refuse_absurd(policy)
         for path, wrong in room_problems(service.instance_concurrency, service.queue):
             raise InvalidValue(f"{'.'.join(path)}: {wrong}")
-        for field, wrong in word_problems(service.breaker_word):
-            raise InvalidValue(f"breaker_word.{field}: {wrong}")
+        for word in (service.breaker_word, *(call.breaker_word for call in service.calls.values())):
+            _refuse_word(word)
         if not 0 <= service.slow_start <= TIMEOUT_CEILING:
             raise InvalidValue(f"slow_start {service.slow_start} is not 0-{TIMEOUT_CEILING:g} seconds")
     except AtollError as error:
@@ -287,6 +291,11 @@ def _service_objection(service: Service) -> str | None:
 def _refuse_absurd(policy: Policy) -> None:
     for path, wrong in policy_problems(policy):
         raise InvalidValue(f"{'.'.join(path)}: {wrong}")
+
+
+def _refuse_word(word: BreakerWord) -> None:
+    for part, wrong in word_problems(word):
+        raise InvalidValue(f"breaker_word.{part}: {wrong}")
 
 
 def _sound_routes(snapshot: Snapshot, memo: Memo, refused: list[str]) -> tuple[Route, ...]:
@@ -327,6 +336,7 @@ def _route_objection(route: Route) -> str | None:
             raise InvalidValue("it leads nowhere: no shares")
         for policy in (route.policy, route.defaults):
             _refuse_absurd(policy)
+        _refuse_word(route.breaker_word)
     except AtollError as error:
         return error.detail
     return None

@@ -6,13 +6,18 @@ word of its own per line adds a column; its rules stand in `backend` and look at
 
 from __future__ import annotations
 
-from atoll.gateway import deadline, limits, retries
+from atoll.gateway import breaker_lines, deadline, limits, retries
 from atoll.gateway.bound import Bound, Column
 from atoll.gateway.config import POLICIES, map_path
 
 LINE = "txn.policy"
 
-COLUMNS: tuple[tuple[str, Column], ...] = (*deadline.COLUMNS, *retries.COLUMNS, *limits.COLUMNS)
+COLUMNS: tuple[tuple[str, Column], ...] = (
+    *deadline.COLUMNS,
+    *retries.COLUMNS,
+    *limits.COLUMNS,
+    *breaker_lines.COLUMNS,
+)
 """By name, in the order of the line."""
 
 

@@ -353,7 +353,8 @@ def _servers(backend: Backend, rows: dict[str, ServerRow]) -> tuple[tuple[Server
 class BreakerRow(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the breakers' table; epoch seconds."""
 
-    service: str
+    who: str
+    """Whose requests it counts: `orders`, `web>orders`, `route:shop`."""
     until: int = 0
     """Open until then; 0: closed."""
     began: int = 0
@@ -365,6 +366,9 @@ class BreakerRow(msgspec.Struct, frozen=True, kw_only=True):
     probes: int = 0
     opened: int = 0
     """Times."""
+    rejected: int = 0
+    slow: int = 0
+    """Of the window's requests."""
 
 
 def parse_breakers(text: str) -> Iterator[BreakerRow]:
@@ -373,12 +377,13 @@ def parse_breakers(text: str) -> Iterator[BreakerRow]:
         words = dict(word.split("=", 1) for word in said.split() if "=" in word)
         if "key" in words and "gpt0" in words:
             yield BreakerRow(
-                service=words["key"],
+                who=words["key"],
                 **{
                     field: int(words.get(column, "0"))
                     for field, column in (
                         ("until", "gpt0"), ("began", "gpt1"), ("opened_at", "gpt2"), ("closed_at", "gpt3"),
                         ("requests", "gpc0"), ("failures", "gpc1"), ("probes", "gpc2"), ("opened", "gpc4"),
+                        ("rejected", "gpc5"), ("slow", "gpc6"),
                     )
                 },
             )  # fmt: skip

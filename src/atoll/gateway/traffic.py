@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from atoll.gateway import limits
-from atoll.gateway.breaker import TABLE, breaker_reports
+from atoll.gateway.breaker import TABLE
+from atoll.gateway.breaker_reports import breaker_reports, changes
 from atoll.gateway.config import BREAKERS, GatewayConfig
 from atoll.gateway.ejection import NONE, Ejections, Look, Pool, ejections, judged, news, unsettled
 from atoll.gateway.master import Master
 from atoll.gateway.readback import BreakerRow, ServerStat, parse_breakers, parse_stat
 from atoll.gateway.runtime import Unanswered
 from atoll.kit.clock import Clock
-from atoll.model.breaker import BreakerState
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import BreakerReport, LimitReport, ServerReport
+from atoll.model.report import BreakerChange, BreakerReport, LimitReport, ServerReport
 
 IDLE_POLL = 0.02
 """Seconds between two looks at the sessions of an instance that drains."""
@@ -36,8 +36,8 @@ class Traffic:
         self.breakers: tuple[BreakerReport, ...] = ()
         self.limits: tuple[LimitReport, ...] = ()
         """Where requests are counted because their number is limited."""
-        self.on_breaker: Callable[[BreakerReport, BreakerReport | None], None] = lambda _after, _before: None
-        """Called when a breaker is in another state than at the last `refresh`, or was in between: after, before."""
+        self.on_breaker: Callable[[BreakerChange], None] = lambda _: None
+        """Called when a breaker is in another state than at the last `refresh`, or was in between."""
         self.pools: dict[ServiceName, Pool] = {}
         """What is remembered of instances whose requests failed."""
         self.on_ejections: Callable[[Ejections], None] = lambda _: None
@@ -151,13 +151,10 @@ class Traffic:
     def _judge(self, rows: Iterable[BreakerRow], wall: float) -> None:
         """Take what the table says, and tell what changed."""
         lines = dict(self._config().maps.get(BREAKERS, ()))
-        before = {each.service: each for each in self.breakers}
+        before = {(each.service, each.caller): each for each in self.breakers}
         self.breakers = tuple(breaker_reports(rows, lines, wall))
-        for each in self.breakers:
-            known = before.get(each.service)
-            state, opened = (known.state, known.opened) if known else (BreakerState.CLOSED, 0)
-            if each.state is not state or each.opened > opened:
-                self.on_breaker(each, known)
+        for change in changes(before, self.breakers, wall):
+            self.on_breaker(change)
 
     def _routed(self) -> set[Answerer]:
         """Who takes requests, or would if it led."""

@@ -1,21 +1,26 @@
 """What callers of a service are protected by: its circuit breaker, and what an operator said of it.
 
-A breaker opens when the service failed too often, lets a few probes through after a while, and closes when they all
-succeeded. What fails is an answer of 500 or above, the gateway's own 502, 503 and 504 for the service included; never
-a 4xx. HAProxy counts in whole seconds, so durations are whole seconds here (a part of one counts as one).
+A breaker opens when the service failed too often or was too slow too often, lets a few probes through after a while, and
+closes when they all succeeded. What fails is an answer of 500 or above, the gateway's own 502, 503 and 504 for the service
+included, unless other statuses are named; never a 4xx that is not. HAProxy counts in whole seconds, so durations are
+whole seconds here (a part of one counts as one); only how long an answer takes is told in milliseconds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 import msgspec
 
+from atoll.kit.text import scrub
+
 WINDOW_CEILING = 60
 """Seconds."""
 OPEN_CEILING = 3600
+"""Seconds."""
+SLOW_FLOOR = 0.001
 """Seconds."""
 COUNT_CEILING = 1_000_000
 PROBES_CEILING = 1000
@@ -25,6 +30,19 @@ MOMENT_CEILING = 4_000_000_000
 """Epoch seconds; HAProxy's table holds 32 bits."""
 REASON_LIMIT = 200
 """Characters."""
+
+
+class SlowCalls(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When answers that come are a reason to keep callers away."""
+
+    longer_than: float = 1.0
+    """Seconds from the last attempt's sending to the head of its answer."""
+    share: int = 50
+    """Percent of the requests of a window that must have been slow, 1 to 100."""
+
+
+FAILURES = ("5xx",)
+"""What counts as failed unless somebody names other statuses."""
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,7 +59,16 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     open: float = 15.0
     """How long nobody is let through before it is tried again."""
     probes: int = 3
-    """Requests let through to try; when all succeed it closes, when one fails it opens again."""
+    """Requests let through to try; when all succeed it closes, when one fails or is slow it opens again."""
+    slow_calls: SlowCalls | None = None
+    """None: nothing is timed."""
+    failures: tuple[str, ...] = FAILURES
+    """Statuses: `4xx`, `5xx`, `timeout` (504) or a number from 400 to 599."""
+
+    @property
+    def watchful(self) -> bool:
+        """Whether it must look at answers although nothing has failed by the usual measure."""
+        return self.enabled and (self.slow_calls is not None or self.failures != FAILURES)
 
 
 def breaker_problems(said: Breaker) -> Iterator[tuple[str, str]]:
@@ -51,6 +78,31 @@ def breaker_problems(said: Breaker) -> Iterator[tuple[str, str]]:
     yield from _whole("min_requests", said.min_requests, 1, COUNT_CEILING)
     yield from _seconds("open", said.open, OPEN_CEILING)
     yield from _whole("probes", said.probes, 1, PROBES_CEILING)
+    if said.slow_calls is not None:
+        yield from _whole("slow_calls.share", said.slow_calls.share, 1, 100, " percent")
+        if not SLOW_FLOOR <= said.slow_calls.longer_than <= OPEN_CEILING:
+            yield (
+                "slow_calls.longer_than",
+                f"{said.slow_calls.longer_than:g} is not {SLOW_FLOOR:g} to {OPEN_CEILING} seconds",
+            )
+    if not said.failures:
+        yield "failures", "with no statuses it would never open; leave it out, or switch the breaker off"
+    for each in said.failures:
+        if not _statuses(each):
+            yield "failures", f"`{scrub(each, limit=20)}` is not `4xx`, `5xx`, `timeout` or a status from 400 to 599"
+
+
+def failing_statuses(said: Breaker) -> tuple[int, ...]:
+    """The statuses that count as failed, in order."""
+    return tuple(sorted({status for each in said.failures for status in _statuses(each)}))
+
+
+def _statuses(word: str) -> Iterable[int]:
+    if word in {"4xx", "5xx"}:
+        return range(int(word[0]) * 100, int(word[0]) * 100 + 100)
+    if word == "timeout":
+        return (504,)
+    return (int(word),) if len(word) == 3 and word.isascii() and word.isdigit() and "400" <= word <= "599" else ()
 
 
 def word_problems(said: BreakerWord) -> Iterator[tuple[str, str]]:

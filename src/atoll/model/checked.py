@@ -67,7 +67,9 @@ def checked_service(said: Service) -> Service:
         policy=_policy(said.policy, "policy"),
         calls={
             names.service_name(name, field="calls"): msgspec.structs.replace(
-                call, policy=_policy(call.policy, f"calls.{name}.policy")
+                call,
+                policy=_policy(call.policy, f"calls.{name}.policy"),
+                breaker_word=_breaker_word(call.breaker_word),
             )
             for name, call in said.calls.items()
         },
@@ -95,6 +97,7 @@ def checked_route(said: Route) -> Route:
         rewrite=None if said.rewrite is None else names.path_text(said.rewrite, field="rewrite"),
         policy=_policy(said.policy, "policy"),
         defaults=_policy(said.defaults, "defaults"),
+        breaker_word=_breaker_word(said.breaker_word),
         origin=str(names.route_name(said.origin, field="origin")),
     )
 

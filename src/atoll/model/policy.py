@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from atoll.model.breaker import Breaker, breaker_problems
+from atoll.model.breaker import Breaker, BreakerWord, breaker_problems
 from atoll.model.bulkhead import Priority, concurrency_problem
 from atoll.model.retry import Retry, retry_problems
 
@@ -43,6 +43,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one service calls another."""
 
     policy: Policy = msgspec.field(default_factory=Policy)
+    breaker_word: BreakerWord = msgspec.field(default_factory=BreakerWord)
+    """What an operator said of its circuit breaker."""
     mesh_index: int = 0
     """Offset of this call's own port in every node's mesh port range: by it the caller is known."""
 
@@ -93,7 +95,7 @@ def policy_problems(said: Policy) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("max_concurrency",), absurd
     if said.circuit_breaker is not None:
         for field, wrong in breaker_problems(said.circuit_breaker):
-            yield ("circuit_breaker", field), wrong
+            yield ("circuit_breaker", *field.split(".")), wrong
 
 
 def _is_timeout(seconds: float) -> bool:

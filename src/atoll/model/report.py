@@ -76,9 +76,12 @@ class ServerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class BreakerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the gateway's circuit breaker of a service did; one that had nothing to count is not told. Wall seconds."""
+    """What a circuit breaker of the gateway did; one that had nothing to count is not told. Wall seconds."""
 
     service: ServiceName
+    """The callee."""
+    caller: str = ""
+    """Whose requests alone it counts: a service, or a route as `route:NAME`; empty: those of all others."""
     state: BreakerState = BreakerState.CLOSED
     forced: bool = False
     """By an operator's word."""
@@ -86,11 +89,45 @@ class BreakerReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """When the state was entered; 0: it was never another one."""
     until: float = 0.0
     """While open: when it is tried again, or the word ends."""
+    due: float = 0.0
+    """When it is or was to be tried again, whatever a word says."""
+    opened_at: float = 0.0
+    """Last; 0: never."""
     requests: int = 0
     """Of the current window; while open, of the one in which it opened."""
     failures: int = 0
+    slow: int = 0
     opened: int = 0
     """Times."""
+    rejected: int = 0
+    """Requests that it kept away, all told."""
+    reset: float = 0.0
+    """When an operator last let it begin anew."""
+    rule: str = ""
+    """When it opens, in words."""
+
+
+class BreakerChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A circuit breaker went into another state."""
+
+    at: float
+    """Wall seconds, whole ones as HAProxy counts."""
+    service: ServiceName
+    caller: str = ""
+    """As in `BreakerReport`."""
+    state: BreakerState
+    """The new one."""
+    reason: str = ""
+    forced: bool = False
+    """By an operator's word."""
+    node: str = ""
+    requests: int = 0
+    """Of the window that it opened in."""
+    failures: int = 0
+    slow: int = 0
+    opened: int = 0
+    """Times, this one included."""
+    rejected: int = 0
 
 
 class LimitReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from atoll.model.breaker import BreakerWord
 from atoll.model.names import HeaderName, HeaderValue, HostPattern, PathText, RouteName, ServiceName, Token
 from atoll.model.policy import Policy
 
@@ -53,5 +54,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What counts for its requests."""
     defaults: Policy = msgspec.field(default_factory=Policy)
     """What counts where neither it nor the service says otherwise: the project's `gateway.defaults`."""
+    breaker_word: BreakerWord = msgspec.field(default_factory=BreakerWord)
+    """What an operator said of the circuit breaker for its requests."""
     origin: str = "api"
     """Who wrote the fact: `api`, or the project's name."""

@@ -16,6 +16,7 @@ from atoll.model.difference import leaves
 from atoll.model.keys import route_key, service_key
 from atoll.model.mesh import placed
 from atoll.model.names import Key, ServiceName
+from atoll.model.policy import Call
 from atoll.model.project import FieldChange, Plan, Project, Step, Verb
 from atoll.model.route import Route
 from atoll.model.service import Run, Service
@@ -54,7 +55,12 @@ def operations(snapshot: Snapshot, project: Project) -> list[Put | Delete]:
 def _differences(snapshot: Snapshot, project: Project) -> list[_Difference]:
     _refuse_foreign(snapshot, project)
     wanted_services = _services(snapshot, project)
-    wanted_routes = {route.name: msgspec.structs.replace(route, origin=project.name) for route in project.routes}
+    wanted_routes = {
+        route.name: msgspec.structs.replace(
+            route, origin=project.name, breaker_word=_said_of(snapshot.routes.get(route.name))
+        )
+        for route in project.routes
+    }
     puts: list[_Difference] = [
         (service_key(name), snapshot.services.get(name), service) for name, service in wanted_services.items()
     ]
@@ -109,11 +115,20 @@ def _services(snapshot: Snapshot, project: Project) -> dict[ServiceName, Service
         fact = msgspec.structs.replace(
             service,
             origin=project.name,
-            breaker_word=BreakerWord() if current is None else current.breaker_word,
+            breaker_word=_said_of(current),
+            calls={
+                name: msgspec.structs.replace(call, breaker_word=_said_of(current and current.calls.get(name)))
+                for name, call in service.calls.items()
+            },
             run=None if service.run is None else _run(service.run, None if current is None else current.run),
         )
         wanted[service.name] = held[service.name] = placed(fact, current, held.values())
     return wanted
+
+
+def _said_of(held: Service | Route | Call | None) -> BreakerWord:
+    """What an operator said of its circuit breaker."""
+    return BreakerWord() if held is None else held.breaker_word
 
 
 def _run(said: Run, current: Run | None) -> Run:

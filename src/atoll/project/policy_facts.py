@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from atoll.model.breaker import Breaker
+from atoll.model.breaker import Breaker, SlowCalls
 from atoll.model.bulkhead import Priority, Queue
 from atoll.model.names import ServiceName
 from atoll.model.policy import Call, Policy
@@ -14,19 +12,15 @@ from atoll.project import schema
 
 def policy_of(said: schema.Policy) -> Policy:
     """The policy in a part of the file; what is not said is None."""
+    breaker = said.circuit_breaker
     return Policy(
         timeout=said.timeout,
         try_timeout=said.try_timeout,
         retry=_retry(said.retry),
         max_concurrency=said.max_concurrency,
         priority=None if said.priority is None else Priority(said.priority),
+        circuit_breaker=None if breaker is None else _breaker(breaker),
     )
-
-
-def callee_policy(said: schema.Service) -> Policy:
-    """What a service says for all who call it."""
-    breaker = said.circuit_breaker
-    return msgspec.structs.replace(policy_of(said), circuit_breaker=None if breaker is None else _breaker(breaker))
 
 
 def queue_of(said: schema.Service) -> Queue | None:
@@ -51,6 +45,7 @@ def _retry(said: schema.Retry | None) -> Retry | None:
 
 
 def _breaker(said: schema.CircuitBreaker) -> Breaker:
+    slow = said.slow_calls
     return Breaker(
         enabled=said.enabled,
         errors=said.errors,
@@ -58,4 +53,6 @@ def _breaker(said: schema.CircuitBreaker) -> Breaker:
         min_requests=said.min_requests,
         open=said.open,
         probes=said.probes,
+        slow_calls=None if slow is None else SlowCalls(longer_than=slow.longer_than, share=slow.share),
+        failures=tuple(dict.fromkeys(said.failures)),
     )

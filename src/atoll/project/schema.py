@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from atoll.model.breaker import COUNT_CEILING, OPEN_CEILING, PROBES_CEILING, WINDOW_CEILING
+from atoll.model.breaker import COUNT_CEILING, FAILURES, OPEN_CEILING, PROBES_CEILING, SLOW_FLOOR, WINDOW_CEILING
 from atoll.model.bulkhead import CONCURRENCY_CEILING, QUEUE_CEILING, WAIT_CEILING, WAIT_FLOOR
 from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
 from atoll.model.retry import ATTEMPTS_CEILING, METHODS, REASONS, USUAL
@@ -143,10 +143,18 @@ class Telemetry(Part):
     """Services to scrape; the same as `scrape` in the service."""
 
 
+class SlowCalls(Part):
+    """When answers that come are a reason to keep callers away."""
+
+    longer_than: Annotated[float, words.duration(least=SLOW_FLOOR, most=OPEN_CEILING)] = 1.0
+    """Time from the sending of a request to the head of its answer."""
+    share: Annotated[int, words.percent()] = 50
+    """Share of the requests of a window that must have been slow, `1%` to `100%`."""
+
+
 class CircuitBreaker(Part):
     """When callers are kept from a service that fails."""
 
-    later: ClassVar[tuple[str, ...]] = ("slow_calls",)
     enabled: Truth = True
     """Whether they are."""
     errors: Annotated[int, words.percent()] = 50
@@ -159,6 +167,10 @@ class CircuitBreaker(Part):
     """Time until it is tried again, in whole seconds."""
     probes: Annotated[int, words.whole(1, PROBES_CEILING)] = 3
     """Requests let through to try: all must succeed."""
+    slow_calls: SlowCalls | None = None
+    """Opens it also when too many answers come late."""
+    failures: Annotated[list[str], words.statuses()] = [*FAILURES]
+    """Statuses that count as failed: `5xx` (default), `4xx`, `timeout` (504), numbers from 400 to 599."""
 
 
 class Retry(Part):
@@ -192,6 +204,9 @@ class Policy(Part):
     route or a call: its own, beside the service's."""
     priority: Literal["high", "normal", "low"] | None = None
     """Who goes first where requests wait for an instance (`instance_concurrency`); default `normal`."""
+    circuit_breaker: Annotated[CircuitBreaker | None, words.switchable(CircuitBreaker)] = None
+    """Keeps callers from the service while it fails: `true` or a map says when, `false` never does. Said of a route or a call it
+    counts only that one's requests, in place of the service's own."""
 
 
 class Queue(Part):
@@ -205,8 +220,6 @@ class Queue(Part):
 
 class Call(Policy):
     """What protects the calls of one service to another."""
-
-    later: ClassVar[tuple[str, ...]] = ("circuit_breaker",)
 
 
 class Service(Policy):
@@ -251,8 +264,6 @@ class Service(Policy):
     """Keep a client on one instance by a cookie."""
     slow_start: Wait = 0.0
     """Time over which a returning instance gets its full share."""
-    circuit_breaker: Annotated[CircuitBreaker | None, words.switchable(CircuitBreaker)] = None
-    """Keeps callers from the service while it fails: `true` or a map says when, `false` never does."""
     instance_concurrency: Annotated[int | None, words.whole(1, CONCURRENCY_CEILING)] = None
     """Requests that one instance has at once, at most; further ones wait in the queue."""
     queue: Queue | None = None
@@ -319,7 +330,7 @@ class Route(Policy):
     """From request to service."""
 
     later: ClassVar[tuple[str, ...]] = (
-        "auth", "rate_limit", "circuit_breaker", "cache", "aggregate", "cors", "compress", "mirror", "redirect",
+        "auth", "rate_limit", "cache", "aggregate", "cors", "compress", "mirror", "redirect",
         "request_headers", "response_headers", "max_body",
     )  # fmt: skip
     name: str | None = None
@@ -337,7 +348,7 @@ class Route(Policy):
 class Defaults(Policy):
     """What protects the requests of all routes, where neither route nor service says otherwise."""
 
-    later: ClassVar[tuple[str, ...]] = ("circuit_breaker", "problem_details")
+    later: ClassVar[tuple[str, ...]] = ("problem_details",)
 
 
 class Gateway(Part):

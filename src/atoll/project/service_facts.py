@@ -28,7 +28,7 @@ from atoll.project.facts import Facts, Surroundings
 from atoll.project.fill import tell
 from atoll.project.finding import Code, Finding, Path
 from atoll.project.interpolate import expand
-from atoll.project.policy_facts import callee_policy, calls_of, queue_of
+from atoll.project.policy_facts import calls_of, policy_of, queue_of
 
 NEEDS_COMMAND = (
     "working_dir", "environment", "env_file", "port", "replicas", "version", "depends_on", "restart", "stop_grace_period",
@@ -79,7 +79,7 @@ class _Service:
             slow_start=said.slow_start,
             instance_concurrency=said.instance_concurrency,
             queue=queue_of(said),
-            policy=callee_policy(said),
+            policy=policy_of(said),
             calls=calls_of(said),
             scrape=self._scrape(),
             origin=self._facts.name,

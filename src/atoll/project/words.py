@@ -23,6 +23,7 @@ _PIECE = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 DURATION_TEXT_LIMIT = 40
 PERCENT_DIGITS = 3
+STATUSES_LIMIT = 64
 
 DurationText = Annotated[str, Field(pattern=_DURATION, examples=["5s", "200ms", "1m", "1h30m"])] | Literal[0]
 PortText = Literal["auto", "none"] | Annotated[int, Field(ge=1, le=65535)]
@@ -96,6 +97,19 @@ def retry_method() -> BeforeValidator:
         return value.upper()
 
     return BeforeValidator(check, json_schema_input_type=Literal[METHODS])
+
+
+def statuses() -> BeforeValidator:
+    """Statuses as words and numbers, in a list or alone; read as text. Which there are is the model's to say."""
+
+    def check(raw: Any) -> list[str]:
+        found = raw if isinstance(raw, list) else [raw]
+        if len(found) > STATUSES_LIMIT:
+            raise _invalid(f"has {len(found)} statuses, the limit is {STATUSES_LIMIT}")
+        return [str(core(each) if isinstance(each, Filled) else each) for each in found]
+
+    status = Literal["4xx", "5xx", "timeout"] | Annotated[int, Field(ge=400, le=599)]
+    return BeforeValidator(check, json_schema_input_type=list[status] | status)
 
 
 def text_or_truth() -> BeforeValidator:

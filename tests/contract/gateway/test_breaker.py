@@ -7,13 +7,19 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from atoll.gateway.breaker import TABLE, breaker_entries
+import msgspec
+import pytest
+
+from atoll.gateway.breaker import TABLE
+from atoll.gateway.intent import intend
+from atoll.gateway.plan import Plan, make_plan
 from atoll.gateway.readback import BreakerRow, parse_breakers
 from atoll.gateway.request_log import RequestLog
-from atoll.model.breaker import Breaker, BreakerState, BreakerWord
+from atoll.model.breaker import Breaker, BreakerState, BreakerWord, SlowCalls
 from atoll.model.names import PathText, RouteName, ServiceName
-from atoll.model.policy import Policy
+from atoll.model.policy import Call, Policy
 from atoll.model.route import Match, Route, Share
+from atoll.model.snapshot import Snapshot
 from tests.contract.gateway.lines import Lines
 from tests.contract.gateway.rig import (
     Answer,
@@ -39,8 +45,11 @@ class Moody(Echo):
     """Answers with `status`."""
 
     status = 500
+    pause = 0.0
+    """Seconds before an answer."""
 
     def respond(self, handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
+        time.sleep(self.pause)
         if self.status == 200:
             super().respond(handler, asked)
             return
@@ -49,30 +58,32 @@ class Moody(Echo):
         handler.end_headers()
 
 
-def facts(moody: Echo, calm: Echo, **values: Any) -> Any:
+def facts(moody: Echo, calm: Echo, routes: list[Route] = ROUTES, **values: Any) -> Snapshot:
     services = [service("moody", **{"policy": Policy(circuit_breaker=TEMPER), **values}), service("calm", mesh_index=1)]
-    return snapshot_of(services, [instance("moody", moody.port), instance("calm", calm.port)], ROUTES)
+    return snapshot_of(services, [instance("moody", moody.port), instance("calm", calm.port)], routes)
 
 
 def row(haproxy: Running, name: str = "moody") -> BreakerRow:
-    return next(each for each in parse_breakers(haproxy.command(f"show table {TABLE}")) if each.service == name)
+    return next(each for each in parse_breakers(haproxy.command(f"show table {TABLE}")) if each.who == name)
 
 
 def is_open(answer: Answer) -> bool:
-    return answer.status == 503 and answer.json()["code"] == "breaker-open"
+    return answer.status == 503 and b'"code":"breaker-open"' in answer.body
 
 
 def until_open(haproxy: Running) -> None:
-    """Exactly as many failures as it takes: a new process counts from the first one on."""
-    assert [haproxy.ask("/moody/x").status for _ in range(LEAST)] == [500] * LEAST
+    """Exactly as many failures as it takes: the first one only wakes the counting."""
+    assert [haproxy.ask("/moody/x").status for _ in range(LEAST + 1)] == [500] * (LEAST + 1)
 
 
-def set_words(haproxy: Running, name: str, **values: Any) -> None:
-    """Change a service's line in the map as the node does: no reload."""
-    ((_, line), *forced) = breaker_entries([service(name, **values)])
-    haproxy.command(f"set map breakers.map {name} {line}")
-    for key, value in forced:
-        haproxy.command(f"add map breakers.map {key} {value}")
+def change(haproxy: Running, snapshot: Snapshot) -> None:
+    """Other facts, as the node takes them: only maps, no reload."""
+    after = intend(snapshot, haproxy.config, haproxy.settings).config
+    assert isinstance(make_plan(haproxy.config, after), Plan)
+    for name, entries in after.maps.items():
+        haproxy.command(f"clear map {name}.map")
+        for key, value in entries:
+            haproxy.command(f"add map {name}.map {key} {value}")
 
 
 def test_a_service_that_fails_is_left_alone_probed_and_taken_back(tmp_path: Path) -> None:
@@ -84,11 +95,11 @@ def test_a_service_that_fails_is_left_alone_probed_and_taken_back(tmp_path: Path
         assert refused.header("content-type") == "application/problem+json"
         assert refused.header("retry-after") == "1"
         assert all(is_open(haproxy.ask("/moody/x", method="POST", body=b"x")) for _ in range(20))
-        assert len(moody.seen) == LEAST
+        assert len(moody.seen) == LEAST + 1
         # a bad probe opens it again; the service sees nothing else
         haproxy.wait_for(lambda: not is_open(haproxy.ask("/moody/x")))
         assert is_open(haproxy.ask("/moody/x"))
-        assert len(moody.seen) == LEAST + 1
+        assert len(moody.seen) == LEAST + 2
         moody.status = 200
         haproxy.wait_for(lambda: haproxy.ask("/moody/x").status == 200)
         assert {haproxy.ask("/moody/x").status for _ in range(30)} == {200}
@@ -115,6 +126,7 @@ def test_a_breaker_is_of_one_service(tmp_path: Path) -> None:
 
 def test_answers_that_blame_the_client_never_open_it(tmp_path: Path) -> None:
     with Moody("moody") as moody, Echo("calm") as calm, running(facts(moody, calm), tmp_path) as haproxy:
+        assert haproxy.ask("/moody/x").status == 500
         moody.status = 404
         assert {haproxy.ask("/moody/x").status for _ in range(3 * LEAST)} == {404}
         assert (row(haproxy).requests, row(haproxy).failures) == (3 * LEAST, 0)
@@ -122,6 +134,7 @@ def test_answers_that_blame_the_client_never_open_it(tmp_path: Path) -> None:
 
 def test_too_small_a_share_of_failures_does_not_open_it(tmp_path: Path) -> None:
     with Moody("moody") as moody, Echo("calm") as calm, running(facts(moody, calm), tmp_path) as haproxy:
+        assert haproxy.ask("/moody/x").status == 500
         for status in (200, 200, 500) * (2 * LEAST):
             moody.status = status
             assert haproxy.ask("/moody/x").status == status
@@ -133,11 +146,12 @@ def test_too_small_a_share_of_failures_does_not_open_it(tmp_path: Path) -> None:
 
 def test_a_service_that_cannot_be_reached_fails_as_well(tmp_path: Path) -> None:
     with Echo("calm") as calm, Echo("gone") as gone:
-        snapshot = facts(gone, calm)
+        soon = msgspec.structs.replace(TEMPER, min_requests=2)
+        snapshot = facts(gone, calm, policy=Policy(circuit_breaker=soon))
         gone.close()
         with running(snapshot, tmp_path) as haproxy:
-            codes = [haproxy.ask("/moody/x").json()["code"] for _ in range(LEAST + 2)]
-            assert codes == ["upstream-unreachable"] * LEAST + ["breaker-open"] * 2
+            codes = [haproxy.ask("/moody/x").json()["code"] for _ in range(5)]
+            assert codes == ["upstream-unreachable"] * 3 + ["breaker-open"] * 2
 
 
 def test_a_service_without_instances_says_so_and_is_tried_as_soon_as_one_returns(tmp_path: Path) -> None:
@@ -180,21 +194,22 @@ def test_a_line_of_the_request_log_says_what_the_breaker_did(tmp_path: Path) -> 
         assert is_open(haproxy.ask("/moody/x"))
         haproxy.wait_for(lambda: not is_open(haproxy.ask("/moody/x")))
         lines.next(lambda line: line["Mark"] == "probe")
-        assert [line["Mark"] for line in lines.requests][: LEAST + 1] == ["-"] * LEAST + ["open"]
+        # two threads write: a line may overtake another
+        haproxy.wait_for(lambda: [line["Mark"] for line in lines.requests].count("-") == LEAST + 1)
+        assert {line["Mark"] for line in lines.requests} == {"-", "open", "probe"}
 
 
 def test_other_thresholds_hold_at_once_without_a_reload(tmp_path: Path) -> None:
     with Moody("moody") as moody, Echo("calm") as calm, running(facts(moody, calm), tmp_path) as haproxy:
-        set_words(
-            haproxy, "moody", policy=Policy(circuit_breaker=Breaker(enabled=True, min_requests=12, open=1, probes=1))
-        )
-        assert [haproxy.ask("/moody/x").status for _ in range(15)] == [500] * 12 + [503] * 3
+        other = Breaker(enabled=True, min_requests=12, open=1, probes=1)
+        change(haproxy, facts(moody, calm, policy=Policy(circuit_breaker=other)))
+        assert [haproxy.ask("/moody/x").status for _ in range(16)] == [500] * 13 + [503] * 3
 
 
 def test_an_operator_opens_it_while_all_is_well_and_the_word_ends_by_itself(tmp_path: Path) -> None:
     with Echo("moody") as moody, Echo("calm") as calm, running(facts(moody, calm), tmp_path) as haproxy:
         word = BreakerWord(state=BreakerState.OPEN, until=time.time() + 2)
-        set_words(haproxy, "moody", policy=Policy(circuit_breaker=TEMPER), breaker_word=word)
+        change(haproxy, facts(moody, calm, breaker_word=word))
         refused = haproxy.ask("/moody/x")
         assert is_open(refused)
         assert 1 <= int(refused.header("retry-after") or 0) <= 3
@@ -205,23 +220,175 @@ def test_an_operator_opens_it_while_all_is_well_and_the_word_ends_by_itself(tmp_
 def test_an_operator_holds_it_closed_and_resets_it(tmp_path: Path) -> None:
     with Moody("moody") as moody, Echo("calm") as calm, running(facts(moody, calm), tmp_path) as haproxy:
         slow = Breaker(enabled=True, min_requests=LEAST, open=60)
-        set_words(haproxy, "moody", policy=Policy(circuit_breaker=slow))
+        change(haproxy, facts(moody, calm, policy=Policy(circuit_breaker=slow)))
         until_open(haproxy)
         assert is_open(haproxy.ask("/moody/x"))
         held = BreakerWord(state=BreakerState.CLOSED, until=time.time() + 60)
-        set_words(haproxy, "moody", policy=Policy(circuit_breaker=slow), breaker_word=held)
+        change(haproxy, facts(moody, calm, policy=Policy(circuit_breaker=slow), breaker_word=held))
         assert {haproxy.ask("/moody/x").status for _ in range(3 * LEAST)} == {500}
-        set_words(haproxy, "moody", policy=Policy(circuit_breaker=slow))
+        change(haproxy, facts(moody, calm, policy=Policy(circuit_breaker=slow)))
         assert is_open(haproxy.ask("/moody/x"))
         moody.status = 200
-        set_words(
-            haproxy, "moody", policy=Policy(circuit_breaker=slow), breaker_word=BreakerWord(reset=time.time() + 1)
-        )
+        anew = BreakerWord(reset=time.time() + 1)
+        change(haproxy, facts(moody, calm, policy=Policy(circuit_breaker=slow), breaker_word=anew))
         assert {haproxy.ask("/moody/x").status for _ in range(10)} == {200}
         assert row(haproxy).until == 0
 
 
 def test_a_service_that_wants_none_has_none(tmp_path: Path) -> None:
-    values = {"policy": Policy(circuit_breaker=Breaker(enabled=False))}
-    with Moody("moody") as moody, Echo("calm") as calm, running(facts(moody, calm, **values), tmp_path) as haproxy:
+    off = Policy(circuit_breaker=Breaker(enabled=False))
+    with Moody("moody") as moody, Echo("calm") as calm, running(facts(moody, calm, policy=off), tmp_path) as haproxy:
         assert {haproxy.ask("/moody/x").status for _ in range(6 * LEAST)} == {500}
+
+
+def asleep(haproxy: Running) -> None:
+    """As after a long calm: nobody counts."""
+    haproxy.command("experimental-mode on; set var proc.attentive int(0)")
+
+
+def test_answers_that_come_late_open_it_although_they_are_good(tmp_path: Path) -> None:
+    picky = msgspec.structs.replace(TEMPER, slow_calls=SlowCalls(longer_than=0.03, share=50))
+    with (
+        Moody("moody") as moody,
+        Echo("calm") as calm,
+        running(facts(moody, calm, policy=Policy(circuit_breaker=picky)), tmp_path) as haproxy,
+    ):
+        asleep(haproxy)
+        moody.status = 200
+        assert {haproxy.ask("/moody/x").status for _ in range(3 * LEAST)} == {200}
+        moody.pause = 0.04
+        statuses = [haproxy.ask("/moody/x").status for _ in range(LEAST + 3)]
+        assert statuses == [200] * (LEAST + 1) + [503] * 2
+        assert (row(haproxy).slow, row(haproxy).failures, row(haproxy).rejected) == (LEAST, 0, 2)
+        # a slow probe opens it again
+        haproxy.wait_for(lambda: not is_open(haproxy.ask("/moody/x")))
+        assert is_open(haproxy.ask("/moody/x"))
+        moody.pause = 0.0
+        haproxy.wait_for(lambda: haproxy.ask("/moody/x").status == 200)
+        assert {haproxy.ask("/moody/x").status for _ in range(10)} == {200}
+
+
+@pytest.mark.parametrize(
+    ("failures", "opens", "never"),
+    [
+        (("5xx", "429"), (429, 500, 503), (404, 418)),
+        (("503", "timeout"), (503, 504), (500, 429)),
+        (("4xx",), (404,), (500,)),
+    ],
+    ids=str,
+)
+def test_only_the_statuses_that_were_named_count(
+    tmp_path: Path, failures: tuple[str, ...], opens: tuple[int, ...], never: tuple[int, ...]
+) -> None:
+    said = msgspec.structs.replace(TEMPER, failures=failures)
+    with (
+        Moody("moody") as moody,
+        Echo("calm") as calm,
+        running(facts(moody, calm, policy=Policy(circuit_breaker=said)), tmp_path) as haproxy,
+    ):
+        asleep(haproxy)
+        for status in never:
+            moody.status = status
+            assert {haproxy.ask("/moody/x").status for _ in range(2 * LEAST)} == {status}
+        seen = len(moody.seen)
+        for turn in range(20 * LEAST):
+            moody.status = opens[turn % len(opens)]
+            if is_open(haproxy.ask("/moody/x")):
+                break
+        # one that wakes it at most, and what the window held before
+        assert LEAST <= len(moody.seen) - seen <= LEAST + 1 + 4 * LEAST
+
+
+def by_route(**values: Any) -> list[Route]:
+    """The usual routes, and one more to the same service."""
+    other = Route(
+        name=RouteName("other"), match=Match(path=PathText("/other")), shares=(Share(service=ServiceName("moody")),),
+        **values,
+    )  # fmt: skip
+    return [*ROUTES, other]
+
+
+def test_a_routes_own_breaker_counts_only_its_requests(tmp_path: Path) -> None:
+    off, own = Policy(circuit_breaker=Breaker(enabled=False)), Policy(circuit_breaker=TEMPER)
+    with (
+        Moody("moody") as moody,
+        Echo("calm") as calm,
+        running(facts(moody, calm, by_route(policy=own), policy=off), tmp_path) as haproxy,
+    ):
+        assert [haproxy.ask("/other/x").status for _ in range(LEAST + 2)] == [500] * (LEAST + 1) + [503]
+        assert {haproxy.ask("/moody/x").status for _ in range(3 * LEAST)} == {500}
+        assert is_open(haproxy.ask("/other/x"))
+        assert row(haproxy, "route:other").rejected == 2
+
+
+def test_a_route_may_do_without_its_services_breaker(tmp_path: Path) -> None:
+    off = Policy(circuit_breaker=Breaker(enabled=False))
+    with (
+        Moody("moody") as moody,
+        Echo("calm") as calm,
+        running(facts(moody, calm, by_route(policy=off)), tmp_path) as haproxy,
+    ):
+        assert {haproxy.ask("/other/x").status for _ in range(3 * LEAST)} == {500}
+        until_open(haproxy)
+        assert is_open(haproxy.ask("/moody/x"))
+        assert haproxy.ask("/other/x").status == 500
+
+
+def calls(moody: Echo, calm: Echo, call: Call, **values: Any) -> Snapshot:
+    """`calm` calls `moody` on a port of its own, the third one."""
+    said = {ServiceName("moody"): msgspec.structs.replace(call, mesh_index=2, **values)}
+    snapshot = facts(moody, calm, policy=Policy())
+    caller = msgspec.structs.replace(snapshot.services[ServiceName("calm")], calls=said)
+    snapshot.services[caller.name] = caller
+    return snapshot
+
+
+def test_a_calls_own_breaker_counts_only_that_callers_requests(tmp_path: Path) -> None:
+    ports = free_range(3)
+    settings = small_settings(mesh_ports=ports, mesh_count=3)
+    own = Call(policy=Policy(circuit_breaker=TEMPER))
+    with (
+        Moody("moody") as moody,
+        Echo("calm") as calm,
+        running(calls(moody, calm, own), tmp_path, settings) as haproxy,
+    ):
+        statuses = [haproxy.ask("/x", port=ports + 2).status for _ in range(LEAST + 2)]
+        assert statuses == [500] * (LEAST + 1) + [503]
+        assert {haproxy.ask("/x", port=ports).status for _ in range(3 * LEAST)} == {500}
+        assert haproxy.ask("/moody/x").status == 500
+        assert row(haproxy, "calm>moody").opened == 1
+
+
+def test_an_operators_word_on_a_call_or_a_route_is_for_that_one_and_the_nearer_word_counts(tmp_path: Path) -> None:
+    ports = free_range(3)
+    settings = small_settings(mesh_ports=ports, mesh_count=3)
+    opened = BreakerWord(state=BreakerState.OPEN, until=time.time() + 60)
+    closed = BreakerWord(state=BreakerState.CLOSED, until=time.time() + 60)
+    with (
+        Echo("moody") as moody,
+        Echo("calm") as calm,
+        running(calls(moody, calm, Call()), tmp_path, settings) as haproxy,
+    ):
+        change(haproxy, calls(moody, calm, Call(), breaker_word=opened))
+        assert is_open(haproxy.ask("/x", port=ports + 2))
+        assert haproxy.ask("/x", port=ports).status == 200
+        change(haproxy, facts(moody, calm, by_route(breaker_word=opened)))
+        assert is_open(haproxy.ask("/other/x"))
+        assert haproxy.ask("/moody/x").status == 200
+        change(haproxy, facts(moody, calm, by_route(breaker_word=closed), breaker_word=opened))
+        assert haproxy.ask("/other/x").status == 200
+        assert is_open(haproxy.ask("/moody/x"))
+        gone = msgspec.structs.replace(closed, until=time.time() - 5)
+        change(haproxy, facts(moody, calm, by_route(breaker_word=gone), breaker_word=opened))
+        assert is_open(haproxy.ask("/other/x"))
+
+
+def test_who_did_not_fail_is_not_counted_while_others_are(tmp_path: Path) -> None:
+    with Moody("moody") as moody, Echo("calm") as calm:
+        snapshot = facts(moody, calm)
+        own = msgspec.structs.replace(snapshot.services[ServiceName("calm")], policy=Policy(circuit_breaker=TEMPER))
+        snapshot.services[own.name] = own
+        with running(snapshot, tmp_path) as haproxy:
+            until_open(haproxy)
+            assert {haproxy.ask("/calm/x").status for _ in range(10)} == {200}
+            assert [each.who for each in parse_breakers(haproxy.command(f"show table {TABLE}"))] == ["moody"]

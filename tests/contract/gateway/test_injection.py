@@ -120,7 +120,7 @@ def test_injected_failures_open_the_breaker_whose_refusals_are_not_struck(tmp_pa
         Echo("o") as echo,
         running(facts(echo.port, fault(service=ORDERS, abort=500, delay=0.01), policy=guarded), tmp_path) as haproxy,
     ):
-        assert [haproxy.ask("/orders").status for _ in range(5)] == [500] * 5
+        assert [haproxy.ask("/orders").status for _ in range(6)] == [500] * 6
         refused = haproxy.ask("/orders")
         assert (refused.json()["code"], injected(refused)) == ("breaker-open", None)
 

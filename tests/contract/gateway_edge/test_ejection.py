@@ -76,6 +76,7 @@ async def test_when_more_than_half_fails_nobody_is_ejected_and_everybody_serves(
     assert all(each.requests > known for each, known in zip(upstreams, before, strict=True))
     assert world.driver.report().reloads == 0
     poison.cancel()
+    await asyncio.gather(poison, return_exceptions=True)
 
 
 async def test_a_dead_instance_is_its_checks_business_and_not_remembered(world: World) -> None:
