@@ -5,7 +5,7 @@ Values are told field by field of `Policy`, so a new field is explained as soon 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,7 +15,8 @@ from atoll.gateway.explain import Candidate
 from atoll.model.breaker import Breaker, BreakerState, BreakerWord
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.policy import Effective, Policy
-from atoll.model.report import BreakerReport, ServerReport
+from atoll.model.report import BreakerReport, LimitReport, ServerReport
+from atoll.model.service import Service
 
 BUILT_IN = "built in"
 
@@ -70,6 +71,29 @@ def text_of(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={text_of(part)}" for name, part in value.items())
     return str(value)
+
+
+def room(service: Service) -> tuple[Value, ...]:
+    """What a service says of its instances' room; no caller can say otherwise."""
+    told = []
+    for field in ("instance_concurrency", "queue"):
+        value = getattr(service, field)
+        origin = BUILT_IN if value is None else f"services.{service.name}"
+        told.append(Value(field=field, text=text_of(value), value=msgspec.to_builtins(value), origin=origin))
+    return tuple(told)
+
+
+def crowded(found: Effective, service: Service, seen: Iterable[LimitReport]) -> str:
+    """What would become of a request where as many are under way as may be; empty: there is room."""
+    limits = {
+        service.name: service.policy.max_concurrency,
+        found.scope("max_concurrency"): found.policy.max_concurrency,
+    }
+    for one in seen:
+        limit = None if one.queue else limits.get(one.who)
+        if limit is not None and one.under_way >= limit:
+            return f"503 too-busy: {one.under_way} requests of {one.who} are under way"
+    return ""
 
 
 def standing(

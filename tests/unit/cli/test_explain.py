@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from atoll.model.breaker import Breaker, BreakerState, BreakerWord
+from atoll.model.bulkhead import Queue
 from atoll.model.names import InstanceId, NodeName, PathText, RouteName, ServiceName
 from atoll.model.policy import Call, Policy
-from atoll.model.report import BreakerReport, NodeReport, ServerReport
+from atoll.model.report import BreakerReport, LimitReport, NodeReport, ServerReport
 from atoll.model.route import Match, Route, Share
 from atoll.model.service import Instance, Service
 from atoll.testing import FakeClock
@@ -109,3 +110,18 @@ def test_a_service_that_is_not_there_is_refused_with_the_ones_that_are(cli: Cli,
     found = cli("explain", "web", "ordres")
     assert found.code == 1
     assert "did you mean `orders`" in found.err
+
+
+def test_a_limit_that_is_reached_and_the_room_of_instances_are_told(cli: Cli, shop: FakeApi) -> None:
+    shop.put(
+        Service(name=ORDERS, policy=Policy(max_concurrency=3), instance_concurrency=2, queue=Queue(size=4)),
+        Service(name=WEB, mesh_index=1, calls={ORDERS: Call(policy=Policy(max_concurrency=1), mesh_index=2)}),
+    )
+    told = (LimitReport(who="orders", under_way=2), LimitReport(who="web>orders", under_way=1))
+    shop.report(NodeReport(node=NodeName("local"), limits=told))
+    assert said(cli, "orders")["instance_concurrency"] == ("2", "services.orders")
+    assert said(cli, "orders")["queue"] == ("size 4, timeout 1s", "services.orders")
+    (own,) = cli("explain", "web", "orders", "--json").json["parts"]
+    assert own["now"] == "503 too-busy: 1 requests of web>orders are under way"
+    (whole,) = cli("explain", "orders", "--json").json["parts"]
+    assert whole["now"].startswith("goes to")

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from atoll.cli.commands.call import parse_header
-from atoll.cli.effect import Standing, Value, outcome, standing, values
+from atoll.cli.effect import Standing, Value, crowded, outcome, room, standing, values
 from atoll.cli.facts import nodes, plain, require_services, servers, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.options import command, complete_services
@@ -142,9 +142,10 @@ def _told(
         title=title,
         service=service.name,
         percent=percent,
-        policy=values(found, {"timeout": knobs.server_timeout}),
+        policy=(*values(found, {"timeout": knobs.server_timeout}), *room(service)),
         instances=instances,
-        now=outcome(instances, breaker, service.breaker_word, wall),
+        now=crowded(found, service, (each for node in seen for each in node.report.limits))
+        or outcome(instances, breaker, service.breaker_word, wall),
     )
 
 

@@ -14,6 +14,7 @@ from atoll.cli.why import protection
 from atoll.cli.why.changes import blamed
 from atoll.cli.why.evidence import Case, End, Hop, Said, Verdict
 from atoll.cli.why.injected import injected
+from atoll.cli.why.limited import MARKS, limited
 from atoll.errors import Origin
 from atoll.kit.text import scrub
 from atoll.model.answers import Record, Verb
@@ -67,6 +68,8 @@ def focus(hops: Sequence[Hop]) -> Hop | None:
 def _of_hop(case: Case, hop: Hop) -> Iterable[Verdict]:
     if hop.mark in {protection.OPEN, protection.FORCED}:
         yield protection.turned_away(case, hop)
+    elif hop.mark in MARKS or hop.termination[1:] == "Q":
+        yield limited(hop)
     elif hop.refused:
         yield _refused(case, hop)
     elif hop.termination in {"cR", "CR"} or hop.status == 408:
@@ -78,7 +81,7 @@ def _of_hop(case: Case, hop: Hop) -> Iterable[Verdict]:
             f"the client did not send its whole request in {_time(hop)}",
             "look at the client and the network to it",
         )
-    elif hop.termination[1:] == "Q" or hop.status == 429 or hop.status == 413:
+    elif hop.status == 429 or hop.status == 413:
         yield _limit(hop)
     elif hop.termination in {"SC", "sC"}:
         yield from _nobody(case, hop)
@@ -143,10 +146,7 @@ def _refused(case: Case, hop: Hop) -> Verdict:
 def _limit(hop: Hop) -> Verdict:
     who = f"{_whom(hop)} answered" if hop.instance else "the gateway answered"
     said = {429: "too many requests", 413: "the body is over the limit"}.get(hop.status, "")
-    if hop.termination[1:] == "Q":
-        code, words = "overloaded", f"no instance of {hop.service} had room within {_time(hop)}"
-    else:
-        code, words = ("too-large" if hop.status == 413 else "too-many-requests"), f"{who} {hop.status}: {said}"
+    code, words = ("too-large" if hop.status == 413 else "too-many-requests"), f"{who} {hop.status}: {said}"
     return _verdict(
         hop, code, 90, Origin.LIMIT, words,
         f"send less, or give it more room: atoll scale {hop.service}=N" if hop.service else "send less",
