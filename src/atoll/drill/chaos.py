@@ -7,6 +7,7 @@ undone when this returns or raises.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from atoll.drill import checks, scene
@@ -29,6 +30,7 @@ from atoll.gateway.readback import parse_counts
 from atoll.gateway.runtime import Runtime, Unanswered
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.tasks import Tasks, owned
+from atoll.model.names import ServiceName
 from atoll.model.service import Protocol, Service
 
 RATE = 30.0
@@ -256,6 +258,9 @@ class Chaos:
                 break
             await clock.sleep(LOOK)
         self.checks.append(checks.of_rest(about, fault, wrong))
+        if about not in CALLED:
+            with contextlib.suppress(AtollError):  # it was told when it began; that counts
+                await asyncio.to_thread(self._ground.note, ServiceName(about), (), f"chaos ended: {fault}")
 
     async def _picture(self) -> Picture:
         facts = await asyncio.to_thread(self._ground.facts)

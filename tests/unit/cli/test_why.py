@@ -252,3 +252,23 @@ def test_a_clients_request_id_is_looked_for_and_the_trace_is_told(cli: Cli, api:
     assert (done.json["code"], done.json["trace"]) == ("no-route", TRACE)
     asked = next(one for one in api.sent("GET") if one.path == "/api/v1/traces")
     assert ("attribute", "atoll.request.id:mine-7") in asked.query
+
+
+@pytest.mark.parametrize(
+    ("records", "first"),
+    [
+        ((record(Verb.DRILL, "drill: kill under GET /", before=2),), "drill"),
+        ((record(Verb.DRILL, "chaos: pause for 6 s", before=5),), "drill"),
+        ((record(Verb.DRILL, "drill: kill", before=300),), "no-instance"),
+        (
+            (record(Verb.DRILL, "drill: kill", before=9), record(Verb.DRILL, "drill ended: lost 3", before=4)),
+            "no-instance",
+        ),
+        ((record(Verb.DRILL, "drill: kill", before=2, instance="x-1"),), "drill"),
+    ],
+)
+def test_a_drill_is_the_cause_of_what_fails_while_it_lasts(records: tuple[Record, ...], first: str) -> None:
+    found = judge(Case(trace="t", hops=(hop(503, "SC"),), records=records, known=frozenset({"orders"})))
+    assert found[0].code == first
+    fine = judge(Case(trace="t", hops=(hop(200, instance="orders-1"),), records=records, known=frozenset({"orders"})))
+    assert fine[0].code != "drill", "what went well has no cause"

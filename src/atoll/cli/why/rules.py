@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from atoll.cli.numbers import took
 from atoll.cli.why import protection
 from atoll.cli.why.changes import blamed
+from atoll.cli.why.drilled import drilled
 from atoll.cli.why.evidence import Case, End, Hop, Said, Verdict
 from atoll.cli.why.injected import injected
 from atoll.cli.why.limited import MARKS, limited
@@ -52,7 +53,7 @@ def judge(case: Case) -> list[Verdict]:
         outer = case.hops[0]
         if outer.status < 400 and not outer.broken and not outer.left:
             found = [_succeeded(case, outer), *(_weaker(one) for one in found if one.code not in {"ok", "slow"})]
-    return sorted([*injected(case), *found], key=lambda one: -one.weight)
+    return sorted([*injected(case), *drilled(case, hop), *found], key=lambda one: -one.weight)
 
 
 def focus(hops: Sequence[Hop]) -> Hop | None:
