@@ -43,7 +43,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Look": {
         "ps": Entry("ps", "List instances with state, endpoint, CPU, memory and restarts."),
         "logs": Entry("logs", "Show and follow what services print and send."),
-        "traces": Entry("traces", "List traces, or draw one: all its spans, with its log lines."),
+        "traces": Entry("traces", "List traces, or draw one: all its spans, with its log lines; or compare two."),
         "why": Entry("why", "Say why a request failed, or what it waited for."),
         "map": Entry("map", "Show who calls whom, with rate, errors and durations of each edge."),
         "red": Entry("red", "Show rate, errors and durations of services, routes, instances or edges."),
