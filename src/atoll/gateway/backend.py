@@ -11,6 +11,7 @@ import hashlib
 from atoll.gateway import breaker, budget, deadline, injection, leading, limits, policies, retries
 from atoll.gateway.config import CHECKS, Backend, Kind, Server, Traits, map_path
 from atoll.gateway.frontend import address
+from atoll.gateway.maps import REWRITTEN
 from atoll.gateway.members import health_request
 from atoll.gateway.problem import RETRYABLE
 from atoll.gateway.quote import line, section
@@ -67,7 +68,7 @@ def request_rules(kind: Kind) -> str:
   http-request allow if safe {{ var(txn.at) -m end | }} {breaker.CALM} {unhurried}
   acl rewrite var(txn.at) -m end r rt rp rtp
   http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
-  http-request set-path '%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^(?:(/)|([^^]*))\^([^^]*)\^\3(?(1)/?)","\1\2")]' if rewrite
+  http-request set-path '{REWRITTEN}' if rewrite
   http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t tp }}
 {policies.RULES}{breaker.WATCH_RULES}  http-request allow if safe !policied {unhurried} {breaker.CALM}
 {retries.method_rules(policies.column)}  http-request disable-l7-retry if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }} !chosen

@@ -13,6 +13,7 @@ import msgspec
 
 from atoll.model.bulkhead import Queue
 from atoll.model.names import InstanceId, ServiceName
+from atoll.model.page import Page
 from atoll.model.service import Balance, Check
 
 Entries = tuple[tuple[str, str], ...]
@@ -25,13 +26,19 @@ of each circuit breaker; what else counts for a route, a call or a service; inje
 
 LEADERS, CLOSED = "leaders", "closed"
 """More maps: the server that leads an active-passive service, with its fencing number; services in maintenance."""
-MAPS = (BREAKERS, CHECKS, CLOSED, FAULTS, LEADERS, POLICIES, ROUTES, SERVICES)
+FALLBACKS = "fallbacks"
+"""And what is answered in place of services that failed."""
+MAPS = (BREAKERS, CHECKS, CLOSED, FALLBACKS, FAULTS, LEADERS, POLICIES, ROUTES, SERVICES)
 
 NOBODY = "edge:nobody"
 """The section for requests whose service does not exist: it has no servers and answers 503."""
 
 MAINTENANCE = "edge:maintenance"
 """The section for requests to a service in maintenance; it has no servers and says so."""
+
+
+DOOR = "edge:fallback"
+"""The section before every service of whom a fallback is said (see `door`)."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,16 @@ class Files:
     def peer(self) -> Path:
         """Where an old worker hands its stick tables to the new one."""
         return self.root / "peer.sock"
+
+    @property
+    def attempt(self) -> Path:
+        """Where requests of whom a fallback is said are sent first."""
+        return self.root / "attempt.sock"
+
+    @property
+    def instead(self) -> Path:
+        """Where they are sent when that failed."""
+        return self.root / "instead.sock"
 
     def map(self, name: str) -> Path:
         """The file of one map."""
@@ -160,5 +177,9 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     maps: dict[str, Entries] = {}
     header_sets: tuple[tuple[str, ...], ...] = ()
     """The combinations of header names that routes match on; each is a fixed rule in the file."""
+    pages: tuple[Page, ...] = ()
+    """Fixed answers; each is a rule in the file."""
+    copies: bool = False
+    """Whether last good answers are kept; their memory is taken when HAProxy starts."""
     tcp_ports: tuple[tuple[int, str], ...] = ()
     """Listener port → backend name, for services of protocol tcp."""

@@ -12,7 +12,8 @@ import msgspec
 
 from atoll.gateway.bound import Bound
 from atoll.gateway.config import NOBODY, Entries, Traits
-from atoll.gateway.maps import Goal
+from atoll.gateway.fallback import Guard, guarded
+from atoll.gateway.maps import Goal, service_verdict
 from atoll.gateway.policies import policy_line
 from atoll.gateway.upstream import Upstream, upstream_of
 from atoll.gateway.variant import varied
@@ -66,9 +67,44 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
 
     def lines(self, routes: Iterable[Route], calls: Iterable[Call]) -> Entries:
         """The policies map."""
-        return tuple(
-            sorted({bound.who: line for bound in self.bounds(routes, calls) if (line := policy_line(bound))}.items())
-        )
+        bounds = [*self.bounds(routes, calls)]
+        bounds += filter(None, map(self._instead, bounds))
+        return tuple(sorted({bound.who: line for bound in bounds if (line := policy_line(bound))}.items()))
+
+    def guards(self, routes: Iterable[Route], calls: Iterable[Call], refused: list[str]) -> Iterator[Guard]:
+        """What is said about fallbacks; another service that cannot be asked is left out, and named in `refused`."""
+        for bound in self.bounds(routes, calls):
+            said = bound.effective.policy
+            if guarded(said):
+                verdict = self._other(bound, refused)
+                yield Guard(who=bound.who, fallback=said.fallback, errors=said.errors or {}, verdict=verdict)
+
+    def _other(self, bound: Bound, refused: list[str]) -> str:
+        """The verdict of the service that is asked instead: as all who call it get it, but without its own fallback."""
+        said = bound.effective.policy.fallback
+        if said is None or said.service is None:
+            return ""
+        other = self._instead(bound)
+        if other is None:
+            what = "the service itself" if said.service.service == bound.service else "no service that speaks HTTP"
+            refused.append(f"fallback of {bound.who}: {said.service.service} is {what}; it is left out")
+            return ""
+        return service_verdict(msgspec.structs.replace(self._goal(Upstream(other.service), other), guard=""))
+
+    def _instead(self, bound: Bound) -> Bound | None:
+        """What counts when the other service is asked; None: there is none, or it cannot be."""
+        said = bound.effective.policy.fallback
+        if said is None or said.service is None:
+            return None
+        name = said.service.service
+        if name not in self.services or Upstream(name) not in self.sections or name == bound.service:
+            return None
+        usual = self._of_service(name)
+        if said.service.timeout is None:
+            return usual
+        policy = msgspec.structs.replace(usual.effective.policy, timeout=said.service.timeout)
+        counts = msgspec.structs.replace(usual.effective, policy=policy)
+        return msgspec.structs.replace(usual, who=f"{bound.who}~instead", effective=counts)
 
     def bounds(self, routes: Iterable[Route], calls: Iterable[Call]) -> Iterator[Bound]:
         """What counts for every service, for every call, and for routes that say something."""
@@ -96,6 +132,7 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
             sticky=service.sticky,
             timeout=0 if timeout is None else max(1, round(timeout * 1000)),
             policy=bound.who if policy_line(bound) else "",
+            guard=bound.who if guarded(bound.effective.policy) else "",
         )
 
 

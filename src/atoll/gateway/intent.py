@@ -20,6 +20,7 @@ from atoll.gateway.config import (
     BREAKERS,
     CHECKS,
     CLOSED,
+    FALLBACKS,
     FAULTS,
     LEADERS,
     MAINTENANCE,
@@ -34,6 +35,7 @@ from atoll.gateway.config import (
     Traits,
 )
 from atoll.gateway.ejection import NO_OUTLIERS, NONE, Ejections, Outliers
+from atoll.gateway.fallback import fallback_entries, fallback_pages, keeps
 from atoll.gateway.goals import Goals, upstreams
 from atoll.gateway.injection import fault_entries
 from atoll.gateway.leading import leader_entries
@@ -63,6 +65,8 @@ SERVER_LIMIT = 30_000
 MAP_BYTES_LIMIT = 64 << 20
 HEADER_SET_LIMIT = 16
 """Combinations of header names; each is a few rules that requests pass."""
+PAGE_LIMIT = 200
+"""Fixed answers; each is a rule that failed requests pass."""
 WEIGHT_LIMIT = 1_000_000
 
 
@@ -197,6 +201,9 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     goals = Goals(spoken, traits, leads)
     refused += _lost_shares(routes, services, traits)
     faults = tuple(_sound_faults(snapshot, refused))
+    guards = tuple(goals.guards(routes, calls.values(), refused))
+    pages = fallback_pages(guards)
+    _refuse_over("fixed answers", len(pages), PAGE_LIMIT)
     maps = {
         BREAKERS: tuple(
             breaker_entries(
@@ -205,6 +212,7 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         ),
         CHECKS: tuple(_check_entries(sections, judged)),
         CLOSED: tuple(closed_entries(closed)),
+        FALLBACKS: fallback_entries(guards),
         LEADERS: (),
         ROUTES: _compiled(routes, goals, memo),
         SERVICES: tuple(mesh_entries(ports, calls, goals)),
@@ -221,6 +229,8 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         slots=placed.slots,
         maps=maps,
         header_sets=_header_sets(routes, previous),
+        pages=pages,
+        copies=keeps(maps[FALLBACKS]) or (previous is not None and previous.copies),
         tcp_ports=tuple(
             (port, placed.names[Upstream(name)])
             for port, name in sorted(ports.items())
@@ -244,6 +254,7 @@ def topped_up(config: GatewayConfig, settings: Gateway) -> GatewayConfig:
         idle=(),
         slots=fresh_slots({backend.name for backend in config.backends}, settings),
         header_sets=tuple(each for each in config.header_sets if set_name(each) in asked),
+        copies=keeps(config.maps.get(FALLBACKS, ())),
     )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import msgspec
 
-from atoll.gateway.config import CHECKS, LEADERS, ROUTES, SERVICES, Backend, Entries, GatewayConfig
+from atoll.gateway.config import CHECKS, FALLBACKS, LEADERS, ROUTES, SERVICES, Backend, Entries, GatewayConfig
 from atoll.gateway.leading import speaks
 from atoll.gateway.plan import sections
 
-_BACKEND = 2
-"""Which field of a verdict in the maps names the backend."""
+_BACKENDS = {ROUTES: (2, 9), SERVICES: (2, 9), FALLBACKS: (6,)}
+"""Which fields of the maps' values name a backend: a verdict's third, also of the verdict proper behind one."""
 
 
 def interim(running: GatewayConfig, wanted: GatewayConfig, *, hopeless: bool = False) -> GatewayConfig:
@@ -47,7 +47,9 @@ def interim(running: GatewayConfig, wanted: GatewayConfig, *, hopeless: bool = F
         maps = {name: said for name, said in maps.items() if name != LEADERS}  # no rule that is loaded reads it
         maps |= {LEADERS: running.maps[LEADERS]} if LEADERS in running.maps else {}
     if not hopeless and unreachable(running, wanted):
-        maps |= {name: running.maps[name] for name in (ROUTES, SERVICES) if name in running.maps}
+        maps |= {name: running.maps[name] for name in _BACKENDS if name in running.maps}
+    if not hopeless and any(page not in running.pages for page in wanted.pages) and FALLBACKS in running.maps:
+        maps |= {FALLBACKS: running.maps[FALLBACKS]}
     return msgspec.structs.replace(
         wanted,
         revision=running.revision,
@@ -56,6 +58,8 @@ def interim(running: GatewayConfig, wanted: GatewayConfig, *, hopeless: bool = F
         slots=tuple(slot for slot in running.slots if slot[1] not in taken),
         maps=maps,
         header_sets=running.header_sets,
+        pages=running.pages,
+        copies=running.copies,
         tcp_ports=running.tcp_ports,
     )
 
@@ -86,14 +90,15 @@ def _homes(running: GatewayConfig, wanted: GatewayConfig) -> dict[str, str]:
 def _moved(maps: dict[str, Entries], moved: dict[str, str]) -> dict[str, Entries]:
     """The maps with sections named as they are loaded."""
     found = dict(maps)
-    for name in (ROUTES, SERVICES):
-        found[name] = tuple((key, _verdict(value, moved)) for key, value in maps.get(name, ()))
+    for name, places in _BACKENDS.items():
+        found[name] = tuple((key, _verdict(value, moved, places)) for key, value in maps.get(name, ()))
     found[CHECKS] = tuple((moved.get(key, key), value) for key, value in maps.get(CHECKS, ()))
     return found
 
 
-def _verdict(value: str, moved: dict[str, str]) -> str:
+def _verdict(value: str, moved: dict[str, str], places: tuple[int, ...]) -> str:
     fields = value.split("|")
-    if len(fields) > _BACKEND and fields[_BACKEND] in moved:
-        fields[_BACKEND] = moved[fields[_BACKEND]]
+    for place in places:
+        if len(fields) > place and fields[place] in moved:
+            fields[place] = moved[fields[place]]
     return "|".join(fields)

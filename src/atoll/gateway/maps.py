@@ -22,6 +22,8 @@ A value is a verdict, `rank|route|backend|service|rewrite|timeout|policy|flags`,
 `n<number>|<methods to allow>|n`. A verdict that ends in `|`, `r`, `t` or `p` is a route that nothing else need be asked
 about. The flags are `r` when the path is rewritten, `t` when there is a timeout and `p` when there is a line in the
 policies map, in this order; or only `w` when a draw decides and `wk` when the client keeps its draw (sticky services).
+A verdict of whom a fallback is said is one that leads to DOOR, with the verdict proper as its eighth field and on, in which
+`policy` is also the key of the fallback.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from atoll.gateway.config import Entries
+from atoll.gateway.config import DOOR, Entries
 from atoll.gateway.match import DRAWS, drawn, head, path_rank
 from atoll.model.route import Match, Route, Share
 
@@ -42,6 +44,9 @@ ANY = "ANY"
 """Any host, any method."""
 HOSTS = "HOSTS"
 """The key that says that some route names a host."""
+
+REWRITTEN = r'%[var(txn.at),field(5,|),concat(^,txn.path),regsub("^(?:(/)|([^^]*))\^([^^]*)\^\3(?(1)/?)","\1\2")]'
+"""The path that goes on, of a verdict that rewrites it."""
 
 HeaderNames = tuple[str, ...]
 
@@ -57,6 +62,8 @@ class Goal(msgspec.Struct, frozen=True):
     """Milliseconds; 0: the gateway's own."""
     policy: str = ""
     """Key of its line in the policies map; empty: it needs none."""
+    guard: str = ""
+    """Key of its line in the fallbacks map; empty: nothing is said of one."""
 
 
 Goals = Callable[[Route, Share], Goal]
@@ -121,7 +128,9 @@ def service_verdict(goal: Goal, call: str = "") -> str:
 
 def _leading(rank: int, name: str, goal: Goal, rewrite: str) -> str:
     flags = ("r" if rewrite else "") + ("t" if goal.timeout else "") + ("p" if goal.policy else "")
-    return f"{rank}|{name}|{goal.backend}|{goal.service}|{rewrite}|{goal.timeout}|{goal.policy}|{flags}"
+    who = goal.policy or goal.guard
+    proper = f"{name}|{goal.backend}|{goal.service}|{rewrite}|{goal.timeout}|{who}|{flags}"
+    return f"{rank}|{name}|{DOOR}|{goal.service}||0||0|{proper}" if goal.guard else f"{rank}|{proper}"
 
 
 def _table(host: str, routes: list[Route], goals: Goals, numbers: Iterator[int]) -> Iterator[tuple[str, str]]:

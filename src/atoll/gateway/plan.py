@@ -123,6 +123,10 @@ def _reload_reasons(running: GatewayConfig, wanted: GatewayConfig, have: dict[st
     for names in wanted.header_sets:
         if names not in running.header_sets:
             reasons.append(f"routes match on header {' and '.join(names)}, which no running rule reads")
+    if any(page not in running.pages for page in wanted.pages):
+        reasons.append("fixed answers change, whose words stand in the file")
+    if wanted.copies and not running.copies:
+        reasons.append("last good answers are kept, for which the running process has no memory")
     if dict(wanted.tcp_ports) != dict(running.tcp_ports):
         changed = sorted(set(wanted.tcp_ports) ^ set(running.tcp_ports))
         ports = sorted({port for port, _ in changed})

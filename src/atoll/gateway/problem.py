@@ -203,6 +203,10 @@ QUEUE_FULL = Answer(
     detail="No instance has room, and as many requests wait as may",
     headers=(("retry-after", "%[var(txn.wait)]"),),
 )  # fmt: skip
+NO_FALLBACK = Answer(
+    status=503, code="no-fallback", title="Service unavailable", origin=Origin.SERVICE, retryable=_YES, service=True,
+    detail="The service failed, and what should be given in its place is not there any more", headers=retry(1),
+)  # fmt: skip
 UNKNOWN_SERVICE = Answer(
     status=503, code="unknown-service", title="Unknown service", origin=Origin.SERVICE, retryable=_YES,
     detail="No service of this name (Host, /svc/NAME/ or port) is registered", headers=retry(1),
@@ -220,6 +224,7 @@ ANSWERS = (
     INJECTED,
     TOO_BUSY,
     QUEUE_FULL,
+    NO_FALLBACK,
     UNKNOWN_SERVICE,
 )
 """Everything that gateway and mesh answer by themselves."""

@@ -12,6 +12,8 @@ import re
 from atoll.errors import InvalidValue
 from atoll.kit.text import scrub
 
+_HARMLESS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .,:;=+/<>(){}[]-_!?%")
+"""Characters that mean themselves between double quotes."""
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@,+=*<>-]+")
 
 
@@ -25,6 +27,21 @@ def quote(word: str) -> str:
     if _PLAIN.fullmatch(word):
         return word
     return "'" + word.replace("'", "'\\''") + "'"
+
+
+def escaped(text: str) -> str:
+    r"""Any text but one with a NUL so that HAProxy reads exactly its bytes, as one argument: what is not plain as `\xHH`.
+
+    Raises:
+        InvalidValue: it holds a NUL or a surrogate.
+    """
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue("a text for HAProxy is not valid Unicode") from None
+    if b"\0" in raw:
+        raise InvalidValue("a text for HAProxy holds a NUL")
+    return '"' + "".join(chr(byte) if chr(byte) in _HARMLESS else f"\\x{byte:02x}" for byte in raw) + '"'
 
 
 def line(*words: str) -> str:

@@ -10,6 +10,8 @@ KINDS: dict[str, str] = {
     "changed-backend": r"backend \S+ changes ",
     "new-slot": r"slot \S+ is not in the running file$",
     "header-rule": r"routes match on header ",
+    "fixed-answers": r"fixed answers change",
+    "copies": r"last good answers are kept",
     "listener": r"tcp listeners change",
     "settings": r"settings or version changed",
     "runtime-failed": r"a change failed \d+ times",

@@ -32,7 +32,9 @@ from atoll.gateway.config import (
     Kind,
     Traits,
 )
+from atoll.gateway.door import attempt_frontend, door_section, given_section, instead_frontend
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
+from atoll.gateway.kept import kept_sections
 from atoll.gateway.problem import PAGES, error_page, with_trace_id
 from atoll.gateway.quote import entry, line, section
 from atoll.gateway.request_log import GRPC_RULES, RequestLog, global_lines, ring_section
@@ -93,6 +95,11 @@ def render(
         tcp_frontends(config, logged=logged),
         section("backend", NOBODY, "from", "base") + "\n",
         closed_section(),
+        attempt_frontend(files.attempt, copies=config.copies, logged=logged),
+        given_section(config.pages),
+        instead_frontend(files.instead, copies=config.copies, logged=logged),
+        door_section(files.attempt, files.instead, config.pages),
+        *([kept_sections()] if config.copies else []),
         budget.budget_section(),
         breaker.breaker_section(PEERS),
         limits.limits_sections(),

@@ -132,6 +132,18 @@ def http_format(edge: str) -> str:
     )
 
 
+def inside_format(edge: str) -> str:
+    """The `log-format` of a frontend behind a listener: its lines are spans below that one's."""
+    return (
+        _format(
+            f"{edge} - %[var({RUN})] %lc - %[date(0,us)] %[var(txn.trace)] %[var(txn.parent)]",
+            "%[var(txn.at),field(2,|,3)] %s %[var(txn.owner)] %HM %HV %[var(txn.status)] %ts %rc %TR %Tw %Tc %Tr %Ta %U %B",
+            f"%[var(txn.failure)] - {_PATH}",
+        )
+        + "\n"
+    )
+
+
 def tcp_format(port: int) -> str:
     """The `log-format` of a tcp service's listener: one line for a connection, when it ends."""
     # no breaker is asked about bytes

@@ -65,6 +65,15 @@ ANSWER = """\
 """
 """A client of the gateway is told the trace of its request, whoever answered it."""
 
+BELOW = """\
+  http-{when} set-var(txn.parent) var(txn.trace)
+  http-{when} set-var(txn.start) date(0,us)
+  http-{when} set-var(txn.span) rand(2147000000),mul(4294967296),add(txn.start),xxh64,hex,lower
+  http-{when} set-var(txn.flags) var(txn.parent),bytes(52,3)
+  http-{when} set-var(txn.trace) var(txn.parent),bytes(0,36),concat(,txn.span),concat(,txn.flags)
+"""
+"""A span of its own below the hop that is behind this one: `txn.trace` was that hop's, and becomes the new one's."""
+
 TRACE_ID = "%[var(txn.trace),bytes(3,32)]"
 """As log format: the trace's id, for problem documents."""
 

@@ -14,6 +14,8 @@ import msgspec
 
 from atoll.model.breaker import Breaker, BreakerWord, breaker_problems
 from atoll.model.bulkhead import Priority, concurrency_problem
+from atoll.model.fallback import Fallback, errors_problems, fallback_problems
+from atoll.model.page import Page
 from atoll.model.retry import Retry, retry_problems
 
 TIMEOUT_CEILING = 86_400.0
@@ -37,6 +39,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Requests under way at most. Of a service all callers' together; a route's or a call's counts beside it."""
     priority: Priority | None = None
     """Who goes first where requests wait for an instance to have room."""
+    fallback: Fallback | None = None
+    """What callers get when it fails."""
+    errors: dict[int, Page] | None = None
+    """What the gateway says, by status, where it would say an error about the service."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,6 +102,10 @@ def policy_problems(said: Policy) -> Iterator[tuple[tuple[str, ...], str]]:
     if said.circuit_breaker is not None:
         for field, wrong in breaker_problems(said.circuit_breaker):
             yield ("circuit_breaker", *field.split(".")), wrong
+    if said.fallback is not None:
+        yield from ((("fallback", *path), wrong) for path, wrong in fallback_problems(said.fallback))
+    if said.errors is not None:
+        yield from ((("errors", *path), wrong) for path, wrong in errors_problems(said.errors))
 
 
 def _is_timeout(seconds: float) -> bool:

@@ -1,0 +1,497 @@
+"""What is answered in place of a service that failed, on a real HAProxy."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atoll.gateway import budget
+from atoll.gateway.config import DOOR
+from atoll.gateway.request_log import RequestLog
+from atoll.model.breaker import Breaker, BreakerState, BreakerWord
+from atoll.model.fallback import Fallback, LastGood, Other
+from atoll.model.names import PathText, RouteName, ServiceName
+from atoll.model.page import Page
+from atoll.model.policy import Call, Policy
+from atoll.model.route import Match, Route, Share
+from tests.contract.gateway.lines import Lines
+from tests.contract.gateway.rig import (
+    Echo,
+    Running,
+    free_ports,
+    free_range,
+    instance,
+    running,
+    service,
+    small_settings,
+    snapshot_of,
+)  # fmt: skip
+
+HOSTILE = '{"say":"\'%[uuid()] ${HOME} ; $x \\\\ # \x1b[31m\r\n\t|~^ äöü \U0001f600"}'
+FIXED = Page(status=203, body=HOSTILE, content_type="application/json", headers={"x-kind": "a b;c=\"%[src]\" 'd'"})  # type: ignore[dict-item]
+STATIC = Policy(fallback=Fallback(static=FIXED))
+BEST = ServiceName("best")
+
+
+class Moody(Echo):
+    """Does what the path's last part says."""
+
+    def respond(self, handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
+        word = asked["path"].partition("?")[0].rsplit("/", 1)[-1]
+        if word == "hang":
+            time.sleep(0.6)
+        elif word == "close":
+            handler.close_connection = True
+        elif word.isdigit():
+            handler.send_response(int(word))
+            handler.send_header("x-own", "1")
+            handler.send_header("x-atoll-page", "page:made-up")
+            handler.send_header("content-length", "3")
+            handler.end_headers()
+            handler.wfile.write(b"own")
+        else:
+            super().respond(handler, asked)
+
+
+def route(name: str, policy: Policy, to: str = "moody") -> Route:
+    shares = (Share(service=ServiceName(to)),)
+    return Route(name=RouteName(name), match=Match(path=PathText(f"/{name}")), shares=shares, policy=policy)
+
+
+def instead(path: str = "", **values: Any) -> Policy:
+    return Policy(fallback=Fallback(service=Other(service=BEST, path=path, **values)), timeout=0.3)
+
+
+OPEN = service("open", breaker_word=BreakerWord(state=BreakerState.OPEN, until=time.time() + 600), mesh_index=1)
+ROUTES = [
+    route("static", Policy(fallback=STATIC.fallback, timeout=0.3)),
+    route("open", STATIC, "open"),
+    route("empty", STATIC, "empty"),
+    route("gone", STATIC, "gone"),
+    route("plain", Policy()),
+    route("picky", Policy(fallback=Fallback(static=FIXED, on=("500", "timeout")), timeout=0.3)),
+    route("other", instead()),
+    route("mapped", instead("/top/{2}/{5}?like={1}&of={2}")),
+    route("other-empty", instead("/x"), "empty"),
+    route("deep", Policy(fallback=Fallback(service=Other(service=ServiceName("deep")))), "empty"),
+    route("page", Policy(errors={503: Page(status=503, body="<h1>soon</h1>", content_type="text/html")}), "empty"),
+    route("own-page", Policy(errors={503: Page(status=503, body="not this")})),
+    route("bodiless", Policy(fallback=Fallback(static=Page(status=204))), "empty"),
+]
+
+
+@pytest.fixture(scope="module")
+def moody() -> Iterator[Moody]:
+    with Moody("moody") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def best() -> Iterator[Echo]:
+    with Echo("best") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def haproxy(moody: Moody, best: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    (nobody,) = free_ports(1)
+    services = [
+        service("moody"), OPEN, service("empty"), service("gone"), service("best"), service("deep", policy=STATIC),
+    ]  # fmt: skip
+    members = [instance("moody", moody.port), instance("open", moody.port), instance("best", best.port)]
+    members += [instance("gone", nobody), instance("deep", nobody)]
+    facts = snapshot_of(services, members, ROUTES)
+    with running(facts, tmp_path_factory.mktemp("fallback")) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [
+        *(
+            (f"/{path}", size)
+            for path in ("static/hang", "static/close", "static/502", "static/503", "static/504", "open/x", "empty/x")
+            for size in (None, 5, 200_000)
+        ),
+        ("/gone/x", 200_000),  # three seconds of attempts
+    ],
+)
+def test_a_fixed_answer_comes_whatever_failed_and_whatever_was_asked(
+    haproxy: Running, path: str, size: int | None
+) -> None:
+    method = "GET" if size is None else "POST"
+    answer = haproxy.ask(path, method=method, body=None if size is None else b"x" * size)
+    assert (answer.status, answer.body.decode()) == (203, HOSTILE)
+    assert answer.header("content-type") == "application/json"
+    assert answer.header("x-kind") == FIXED.headers["x-kind"]  # type: ignore[index]
+    assert answer.header("x-fallback") == "static"
+    assert not [name for name, _ in answer.headers if name.startswith("x-atoll")]
+
+
+@pytest.mark.parametrize("word", ["x", "200", "404", "425", "429", "500"])
+def test_what_is_not_a_failure_passes_untouched(haproxy: Running, word: str) -> None:
+    plain, guarded = (haproxy.ask(f"/{name}/{word}") for name in ("plain", "static"))
+    assert guarded.status == plain.status == (200 if word == "x" else int(word))
+    assert guarded.header("x-fallback") is None
+    if word != "x":
+        assert (guarded.body, guarded.header("x-own")) == (b"own", "1")
+
+
+def test_only_what_is_chosen_counts_as_failed(haproxy: Running) -> None:
+    kinds = {word: haproxy.ask(f"/picky/{word}").header("x-fallback") for word in ("500", "503", "hang", "close")}
+    assert kinds == {"500": "static", "503": None, "hang": "static", "close": None}
+    assert haproxy.ask("/picky/503").body == b"own"
+    assert haproxy.ask("/picky/close").json()["code"] == "upstream-answer"
+
+
+@pytest.mark.parametrize("word", ["hang", "close", "502", "503"])
+def test_another_service_is_asked_the_same(haproxy: Running, moody: Moody, best: Echo, word: str) -> None:
+    best.seen.clear()
+    for method, body in (("GET", None), ("POST", b"x" * 10_000), ("PUT", b"y"), ("DELETE", None)):
+        answer = haproxy.ask(f"/other/{word}?q=1", method=method, body=body, headers=[("x-mine", "1")])
+        seen = best.seen.pop()
+        assert not best.seen
+        assert (seen["method"], seen["path"], seen["body"].encode()) == (method, f"/other/{word}?q=1", body or b"")
+        assert ["x-mine", "1"] in seen["headers"]
+        assert not [name for name, _ in seen["headers"] if name.startswith("x-atoll")]
+        assert answer.header("x-fallback") == "service"
+
+
+def test_a_plain_post_is_sent_to_the_failed_service_once(haproxy: Running, moody: Moody) -> None:
+    moody.seen.clear()
+    assert haproxy.ask("/other/close", method="POST", body=b"x").header("x-fallback") == "service"
+    assert len(moody.seen) == 1
+
+
+def test_a_body_of_unknown_size_is_sent_once(haproxy: Running, moody: Moody) -> None:
+    moody.seen.clear()
+    raw = haproxy.raw(
+        b"POST /other/503 HTTP/1.1\r\nHost: test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+    )
+    assert raw.startswith(b"HTTP/1.1 503 ")
+    assert len(moody.seen) == 1
+
+
+def test_a_body_that_cannot_be_sent_again_gets_the_failure_itself(haproxy: Running, best: Echo) -> None:
+    best.seen.clear()
+    answer = haproxy.ask("/other/503", method="POST", body=b"x" * 100_000)
+    assert (answer.status, answer.body, answer.header("x-fallback")) == (503, b"own", None)
+    answer = haproxy.ask("/other/close", method="POST", body=b"x" * 100_000)
+    assert (answer.status, answer.json()["code"]) == (502, "upstream-answer")
+    assert not [name for name, _ in answer.headers if name.startswith("x-atoll")]
+    assert not best.seen
+
+
+@pytest.mark.parametrize(
+    ("path", "mapped"),
+    [
+        ("/mapped/a/503", "/top/a/?like=mapped&of=a"),
+        ("/mapped/a/b/c/503?x=9", "/top/a/503?like=mapped&of=a"),
+        ("/mapped/a&x=1/503", "/top/a/?like=mapped&of=a"),
+        ("/mapped/{1}/503", "/top//?like=mapped&of="),
+    ],
+)
+def test_the_path_of_another_service_is_made_of_the_requests(
+    haproxy: Running, best: Echo, path: str, mapped: str
+) -> None:
+    best.seen.clear()
+    haproxy.ask(path)
+    assert [seen["path"] for seen in best.seen] == [mapped]
+
+
+def test_a_query_goes_along_where_the_path_has_none(haproxy: Running, best: Echo) -> None:
+    best.seen.clear()
+    assert haproxy.ask("/other-empty/a?q=1").header("x-fallback") == "service"
+    assert best.seen[0]["path"] == "/x?q=1"
+
+
+def test_a_fallback_has_none_itself(haproxy: Running) -> None:
+    answer = haproxy.ask("/deep/x")
+    assert (answer.status, answer.json()["service"]) == (503, "deep")
+    assert answer.header("x-fallback") == "service"
+
+
+def test_an_error_of_the_gateway_has_a_body_of_the_routes_own(haproxy: Running) -> None:
+    answer = haproxy.ask("/page/x")
+    assert (answer.status, answer.body, answer.header("content-type")) == (503, b"<h1>soon</h1>", "text/html")
+    assert (answer.header("retry-after"), answer.header("x-fallback")) == ("1", None)
+    assert haproxy.ask("/own-page/503").body == b"own"
+
+
+def test_an_answer_without_a_body_has_none(haproxy: Running) -> None:
+    raw = haproxy.raw(b"GET /bodiless/x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    assert raw.startswith(b"HTTP/1.1 204 ")
+    assert raw.endswith(b"\r\n\r\n")
+    head = haproxy.raw(b"HEAD /empty/x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 203 ")
+    assert head.endswith(b"\r\n\r\n")
+
+
+def test_a_client_cannot_speak_for_the_gateway(haproxy: Running, moody: Moody) -> None:
+    lies = [("x-atoll-at", "0||best|best||0|x|"), ("x-atoll-page", "page:x"), ("x-atoll-status", "503")]
+    answer = haproxy.ask("/static/x", headers=lies)
+    assert answer.json()["name"] == "moody"
+    assert not [name for name, _ in answer.json()["headers"] if name.startswith("x-atoll")]
+
+
+def test_a_later_request_of_a_connection_that_is_hung_up_on_gets_it_too(haproxy: Running) -> None:
+    """Without one, HAProxy closes the client's connection without a word."""
+    with socket.create_connection(("127.0.0.1", haproxy.settings.port), timeout=5) as connection:
+        for word in ("x", "close", "x", "close"):
+            connection.sendall(f"POST /static/{word} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n".encode())
+            head = b""
+            while b"\r\n\r\n" not in head:
+                got = connection.recv(65536)
+                assert got
+                head += got
+            assert head.startswith(b"HTTP/1.1 203 " if word == "close" else b"HTTP/1.1 200 ")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            body = head.partition(b"\r\n\r\n")[2]
+            while len(body) < length:
+                body += connection.recv(65536)
+
+
+def test_a_stream_flows_and_a_websocket_is_tunnelled_behind_it(tmp_path: Path) -> None:
+    class Streaming(Echo):
+        def respond(self, handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
+            if "websocket" in dict(asked["headers"]).get("upgrade", ""):
+                handler.wfile.write(
+                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+                )
+                handler.wfile.write(handler.rfile.read(5).upper())
+                handler.close_connection = True
+                return
+            handler.send_response(200)
+            handler.send_header("content-type", "text/event-stream")
+            handler.send_header("transfer-encoding", "chunked")
+            handler.end_headers()
+            for _ in range(8):
+                event = f"data: {time.monotonic()}\n\n".encode()
+                handler.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+                handler.wfile.flush()
+                time.sleep(0.03)
+            handler.wfile.write(b"0\r\n\r\n")
+
+    policy = Policy(fallback=Fallback(static=FIXED, last_good=LastGood()))
+    with Streaming("events") as upstream:
+        facts = snapshot_of([service("s")], [instance("s", upstream.port)], [route("s", policy, "s")])
+        with (
+            running(facts, tmp_path) as haproxy,
+            socket.create_connection(("127.0.0.1", haproxy.settings.port), timeout=10) as connection,
+            socket.create_connection(("127.0.0.1", haproxy.settings.port), timeout=10) as tunnel,
+        ):
+            connection.sendall(b"GET /s HTTP/1.1\r\nHost: test\r\n\r\n")
+            delays: list[float] = []
+            received = b""
+            while len(delays) < 8:
+                received += connection.recv(65536)
+                now = time.monotonic()
+                while b"data: " in received and b"\n\n" in received:
+                    event, _, received = received.partition(b"data: ")[2].partition(b"\n\n")
+                    delays.append(now - float(event))
+            assert sorted(delays)[4] < 0.025
+            tunnel.sendall(
+                b"GET /s HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nhello"
+            )
+            heard = b""
+            while not heard.endswith(b"HELLO"):
+                got = tunnel.recv(65536)
+                assert got, heard
+                heard += got
+
+
+def test_a_fallback_is_no_retry_and_no_spent_budget_stands_in_its_way(tmp_path: Path) -> None:
+    off = Policy(fallback=Fallback(service=Other(service=BEST)), circuit_breaker=Breaker(enabled=False))
+    with Moody("bad") as bad, Echo("best") as best:
+        facts = snapshot_of(
+            [service("bad"), service("best")],
+            [instance("bad", bad.port), instance("best", best.port)],
+            [route("bad", off, "bad")],
+        )
+        with running(facts, tmp_path) as haproxy:
+            asked = 3 * budget.FLOOR
+            assert {haproxy.ask("/bad/close").header("x-fallback") for _ in range(asked)} == {"service"}
+            assert len(best.seen) == asked
+            assert len(bad.seen) < 2 * asked + budget.FLOOR
+            keys = {
+                line.split("key=")[1].split()[0]
+                for line in haproxy.command(f"show table {budget.TABLE}").splitlines()
+                if "key=" in line
+            }
+            assert "bad" in keys
+            assert DOOR not in keys
+
+
+def test_what_a_service_says_of_itself_holds_for_all_who_call_it_until_one_says_otherwise(tmp_path: Path) -> None:
+    ports = free_range(4)
+    settings = small_settings(mesh_ports=ports, mesh_count=4)
+    none = Call(policy=Policy(fallback=Fallback()), mesh_index=3)
+    services = [
+        service("moody", policy=STATIC),
+        service("best", mesh_index=1),
+        service("web", mesh_index=2, calls={ServiceName("moody"): none}),
+    ]
+    routes = [route("front", Policy()), route("own", instead())]
+    with Echo("best") as best:
+        facts = snapshot_of(services, [instance("best", best.port)], routes)
+        with running(facts, tmp_path, settings) as haproxy:
+            assert haproxy.ask("/front/x").header("x-fallback") == "static"
+            assert haproxy.ask("/x", port=ports).header("x-fallback") == "static"
+            assert haproxy.ask("/svc/moody/x", port=settings.mesh_port).header("x-fallback") == "static"
+            assert haproxy.ask("/own/x").header("x-fallback") == "service"
+            answer = haproxy.ask("/x", port=ports + 3)
+            assert (answer.status, answer.json()["code"], answer.header("x-fallback")) == (503, "no-instance", None)
+
+
+def test_the_log_tells_of_the_failed_attempt_and_of_what_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "requests.sock"
+    with Moody("moody") as moody, Echo("best") as best, Lines(path) as lines:
+        facts = snapshot_of(
+            [service("moody"), service("best")],
+            [instance("moody", moody.port), instance("best", best.port)],
+            [route("static", STATIC), route("other", instead())],
+        )
+        with running(facts, tmp_path, log=RequestLog(socket=path, ring_bytes=1 << 20)) as haproxy:
+            assert haproxy.ask("/static/x").status == 200
+            assert haproxy.ask("/static/503").status == 203
+            assert haproxy.ask("/other/503").status == 200
+            lines.next(lambda line: line["Mark"].startswith("fallback-service"))
+            lines.next(lambda line: line["Edge"] == "instead")
+        found = sorted(lines.requests, key=lambda line: (line["Path"], line["Edge"]))
+        good = next(line for line in found if line["Path"] == "/static/x")
+        assert (good["Target"], good["Status"], good["Mark"][:5]) == ("static|moody|moody", "200", "@one:")
+        failed, served = (line for line in found if line["Path"] == "/static/503")
+        assert (failed["Edge"], failed["Status"], failed["Mark"], failed["Server"][:4]) == (
+            "attempt",
+            "503",
+            "503",
+            "one:",
+        )
+        assert (served["Edge"], served["Status"], served["Mark"]) == ("gateway", "203", "fallback-static:503@@0")
+        assert failed["Parent"] == served["Trace"]
+        assert failed["Trace"] != served["Trace"]
+        attempt, outer, other = (line for line in found if line["Path"] == "/other/503")
+        assert [line["Edge"] for line in (attempt, outer, other)] == ["attempt", "gateway", "instead"]
+        assert outer["Mark"] == "fallback-service@@0"
+        assert (other["Target"], other["Caller"], other["Status"]) == ("|best|best", "moody", "200")
+        assert attempt["Parent"] == other["Parent"] == outer["Trace"]
+        assert dict(best.seen[0]["headers"])["traceparent"] == other["Trace"]
+
+
+class Shop(Echo):
+    """Answers with a count, under headers that the test chooses; nothing when it is down."""
+
+    def __init__(self) -> None:
+        super().__init__("shop")
+        self.down = False
+        self.says: list[tuple[str, str]] = []
+
+    def respond(self, handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
+        body = json.dumps(len(self.seen)).encode()
+        handler.send_response(503 if self.down else 200)
+        for name, value in self.says:
+            handler.send_header(name, value)
+        handler.send_header("content-length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Running]]:
+    good = LastGood(max_age=100)
+    routes = [
+        route("kept", Policy(fallback=Fallback(last_good=good)), "shop"),
+        route("else", Policy(fallback=Fallback(last_good=good, static=FIXED)), "shop"),
+        route("short", Policy(fallback=Fallback(last_good=LastGood(max_age=1))), "shop"),
+    ]
+    with Shop() as found:
+        facts = snapshot_of([service("shop")], [instance("shop", found.port)], routes)
+        with running(facts, tmp_path_factory.mktemp("shop")) as haproxy:
+            yield found, haproxy
+
+
+def asks(
+    shop: tuple[Shop, Running], path: str, *, down: bool, says: list[tuple[str, str]] | None = None, **how: Any
+) -> Any:
+    shop[0].down, shop[0].says = down, says or []
+    return shop[1].ask(path, **how)
+
+
+def test_the_last_good_answer_is_given_with_its_age(shop: tuple[Shop, Running]) -> None:
+    for _ in range(2):
+        good = asks(shop, "/kept/a?q=1", down=False, says=[("cache-control", "max-age=0"), ("x-mine", "1")])
+    assert (good.status, good.header("cache-control"), good.header("x-fallback")) == (200, "max-age=0", None)
+    asked = len(shop[0].seen)
+    stale = asks(shop, "/kept/a?q=1", down=True)
+    assert (stale.status, stale.body, stale.header("x-mine")) == (200, good.body, "1")
+    assert stale.header("x-fallback") == "last-good"
+    assert 0 <= int(stale.header("age") or -1) <= 3
+    assert stale.header("cache-control") == "no-store"
+    assert len(shop[0].seen) == asked + 1  # it was tried
+    again = asks(shop, "/kept/a?q=1", down=False)
+    assert again.header("x-fallback") is None
+    assert asks(shop, "/kept/a?q=1", down=True).body == again.body
+
+
+def test_without_a_copy_a_failure_stays_what_it_is(shop: tuple[Shop, Running]) -> None:
+    answer = asks(shop, "/kept/never", down=True, says=[("x-mine", "2")])
+    assert (answer.status, answer.header("x-mine"), answer.header("x-fallback")) == (503, "2", None)
+    assert asks(shop, "/else/never", down=True).header("x-fallback") == "static"
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("cache-control", "private"),
+        ("cache-control", "max-age=9, no-store"),
+        ("cache-control", "no-cache"),
+        ("cache-control", "must-revalidate, max-age=9"),
+        ("set-cookie", "a=b"),
+        ("vary", "cookie"),
+        ("vary", "accept-encoding, x-user"),
+        ("content-type", "text/event-stream"),
+    ],
+)
+def test_a_personal_answer_is_never_kept(shop: tuple[Shop, Running], header: str, value: str) -> None:
+    path = f"/kept/personal/{header}/{abs(hash(value))}"
+    assert asks(shop, path, down=False, says=[(header, value)]).header(header) == value
+    assert asks(shop, path, down=True).status == 503
+
+
+@pytest.mark.parametrize("header", ["authorization", "cookie", "x-api-key"])
+def test_who_says_who_they_are_neither_fills_nor_gets_a_copy(shop: tuple[Shop, Running], header: str) -> None:
+    asks(shop, f"/kept/mine/{header}", down=False, headers=[(header, "me")])
+    assert asks(shop, f"/kept/mine/{header}", down=True).status == 503
+    asks(shop, f"/kept/all/{header}", down=False)
+    assert asks(shop, f"/kept/all/{header}", down=True).status == 200
+    assert asks(shop, f"/kept/all/{header}", down=True, headers=[(header, "me")]).status == 503
+
+
+def test_copies_of_other_hosts_queries_methods_encodings_and_routes_are_others(shop: tuple[Shop, Running]) -> None:
+    plain: dict[str, Any] = {"host": "one.example", "headers": [("accept-encoding", "gzip")]}
+    asked = asks(shop, "/kept/b?x=1", down=False, says=[("vary", "Accept-Encoding, Origin")], **plain)
+    assert asked.header("vary") == "Accept-Encoding, Origin"
+    assert asks(shop, "/kept/b?x=1", down=True, **plain).status == 200
+    assert asks(shop, "/kept/b?x=2", down=True, **plain).status == 503
+    assert asks(shop, "/kept/b?x=1", down=True, **{**plain, "host": "two.example"}).status == 503
+    assert asks(shop, "/kept/b?x=1", down=True, **{**plain, "headers": [("accept-encoding", "br")]}).status == 503
+    assert asks(shop, "/kept/b?x=1", down=True, method="POST", body=b"", **plain).status == 503
+    assert asks(shop, "/else/b?x=1", down=True, **plain).header("x-fallback") == "static"
+
+
+def test_a_copy_that_is_too_old_is_not_given(shop: tuple[Shop, Running]) -> None:
+    asks(shop, "/short/a", down=False)
+    end = time.monotonic() + 5
+    while asks(shop, "/short/a", down=True).status == 200:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert asks(shop, "/short/a", down=True).status == 503
