@@ -45,8 +45,11 @@ def check_policies(
         yield from _absurd(route.policy, ("gateway", "routes", route.name))
         for name in dict.fromkeys(share.service for share in route.shares if share.service in services):
             yield from _contradicting(effective.of_route(route, services[name]), ("gateway", "routes", route.name))
-    for defaults in dict.fromkeys(route.defaults for route in project.routes):
-        yield from _absurd(defaults, ("gateway", "defaults"))
+    seen: list[Policy] = []
+    for route in project.routes:
+        if route.defaults not in seen:
+            seen.append(route.defaults)
+            yield from _absurd(route.defaults, ("gateway", "defaults"))
 
 
 def _absurd(policy: Policy, here: Path) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from atoll.errors import InvalidValue, Overloaded
-from atoll.gateway.config import FALLBACKS, ROUTES, SERVICES, GatewayConfig
+from atoll.gateway.config import FALLBACKS, POLICIES, ROUTES, SERVICES, GatewayConfig
 from atoll.gateway.fallback import Guard, fallback_entries, fallback_pages, keeps
 from atoll.gateway.intent import PAGE_LIMIT, topped_up
 from atoll.gateway.interim import interim
@@ -119,7 +119,7 @@ def test_a_change_of_anything_but_fixed_answers_needs_no_reload() -> None:
     for said in (Fallback(service=OTHER), Fallback(service=OTHER, on=("503",))):
         plan = make_plan(running, facts(guarded("a", said)))
         assert isinstance(plan, Plan)
-        assert {each.name for each in plan.operations if isinstance(each, SwapMap)} <= {FALLBACKS, ROUTES}
+        assert {each.name for each in plan.operations if isinstance(each, SwapMap)} <= {FALLBACKS, POLICIES, ROUTES}
 
 
 def test_a_new_fixed_answer_and_the_first_copies_need_one() -> None:
