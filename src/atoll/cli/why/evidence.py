@@ -8,6 +8,11 @@ from atoll.model.answers import Record
 from atoll.model.breaker import BreakerWord
 from atoll.model.report import BreakerReport, ChildReport
 
+BEFORE = 120.0
+"""Seconds before a request in which ends of instances count as the reason that nobody was there."""
+DURING = 2.0
+"""Seconds around a hop in which an instance's end belongs to it: notes are stamped by another clock read."""
+
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
     """The request on its way through gateway or mesh: one line of the request log."""

@@ -10,9 +10,10 @@ from urllib.parse import quote
 from atoll.cli.facts import V1, nodes, service_path, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import of_iso, took
-from atoll.cli.why.evidence import Case, End, Hop, Item, Said, Why
+from atoll.cli.why.answered import GRAVE
+from atoll.cli.why.evidence import BEFORE, DURING, Case, End, Hop, Item, Said, Why
 from atoll.cli.why.reading import ends_of, hops_of, is_request_id, parts_of, said_of, trace_of
-from atoll.cli.why.rules import BEFORE, DURING, GRAVE, focus, judge
+from atoll.cli.why.rules import focus, judge
 from atoll.errors import AtollError, BadRequest, InvalidValue, NotFound, TelemetryUnavailable
 from atoll.gateway.explain import explain
 from atoll.kit.text import scrub
