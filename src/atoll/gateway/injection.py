@@ -49,12 +49,15 @@ CONDITIONS = f"""\
 REQUEST_RULES = f"""\
   acl struck var({STRUCK}) -m found
   acl aborted var({STRUCK}) -m str abort
+  acl aimed_at var(txn.fault_of_service) -m found
+  acl aimed_at var(txn.fault_of_way) -m found
+  acl aimed_at var(txn.fault_of_call) -m found
   http-request set-var(txn.called) {_SERVICE} if faulty
   http-request set-var(txn.fault_of_service) var(txn.called),map_str({_MAP}) if faulty
   http-request set-var(txn.fault_of_way) var(txn.at),field(2,|),concat(~),map_str({_MAP}) if faulty
   http-request set-var(txn.fault_of_call) var(txn.caller),concat(>,txn.called,~),map_str({_MAP}) if faulty
 .if feature(LUA)
-  http-request lua.strike if faulty
+  http-request lua.strike if faulty aimed_at
 .endif
   http-request reject if {{ var({STRUCK}) -m str drop }}
 {line("http-request", "set-var-fmt(txn.fault_body)", INJECTED.body().replace('"status":503', '"status":%[var(txn.fault_status)]'))} if aborted

@@ -33,6 +33,11 @@ def policy_line(bound: Bound) -> str:
     return "|".join(words) if any(words) else ""
 
 
+UNTIMED = f"""\
+  acl untimed var({LINE}) -m beg {"|" * len((*deadline.COLUMNS, *retries.COLUMNS))}
+"""
+"""A line that says nothing of time and retries: their words come first, and are empty."""
+
 RULES = f"""\
   http-request set-var({LINE}) var(txn.at),field(7,|),map_str({map_path(POLICIES)}) if {{ var(txn.at) -m end p }}
   acl policied var({LINE}) -m found
