@@ -27,6 +27,8 @@ STATE_COLORS = {
     "backoff": "yellow",
     "change": "yellow",
     "warning": "yellow",
+    "degraded": "yellow",
+    "forced": "yellow",
     "failing": "red",
     "crash-loop": "red",
     "delete": "red",

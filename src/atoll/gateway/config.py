@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from atoll.model.bulkhead import Queue
+from atoll.model.failover import FailoverWord
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.page import Page
 from atoll.model.service import Balance, Check
@@ -24,11 +25,12 @@ FAULTS = "faults"
 """The maps: what a route compiles to; mesh names and ports to backends; what a backend's health check asks for; the numbers
 of each circuit breaker; what else counts for a route, a call or a service; injected faults."""
 
-LEADERS, CLOSED = "leaders", "closed"
-"""More maps: the server that leads an active-passive service, with its fencing number; services in maintenance."""
+LEADERS, CLOSED, FAILOVERS = "leaders", "closed", "failovers"
+"""More maps: the server that leads an active-passive service, with its fencing number; services in maintenance; the groups
+of a service in the order in which they are to be asked."""
 FALLBACKS = "fallbacks"
 """And what is answered in place of services that failed."""
-MAPS = (BREAKERS, CHECKS, CLOSED, FALLBACKS, FAULTS, LEADERS, POLICIES, ROUTES, SERVICES)
+MAPS = (BREAKERS, CHECKS, CLOSED, FAILOVERS, FALLBACKS, FAULTS, LEADERS, POLICIES, ROUTES, SERVICES)
 
 NOBODY = "edge:nobody"
 """The section for requests whose service does not exist: it has no servers and answers 503."""
@@ -164,6 +166,25 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[Server, ...] = ()
 
 
+class FailoverGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the groups that a service's requests may go to."""
+
+    name: str
+    """As `model.failover.Group` is written."""
+    section: str
+    service: ServiceName
+
+
+class Failovers(msgspec.Struct, frozen=True, kw_only=True):
+    """What `failover` needs to know of a service with groups."""
+
+    service: ServiceName
+    groups: tuple[FailoverGroup, ...]
+    error_rate: int | None = None
+    return_after: float = 30.0
+    word: FailoverWord = msgspec.field(default_factory=FailoverWord)
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything HAProxy runs. `generation` grows with every change; `revision` is the snapshot's it was made from."""
 
@@ -181,5 +202,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Fixed answers; each is a rule in the file."""
     copies: bool = False
     """Whether last good answers are kept; their memory is taken when HAProxy starts."""
+    failovers: tuple[Failovers, ...] = ()
+    fails_over: bool = False
+    """The rules that ask for groups are in the file."""
     tcp_ports: tuple[tuple[int, str], ...] = ()
     """Listener port → backend name, for services of protocol tcp."""

@@ -37,7 +37,14 @@ from atoll.kit.files import private_folder
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import BreakerChange, BreakerReport, GatewayReport, LimitReport, ServerReport
+from atoll.model.report import (
+    BreakerChange,
+    BreakerReport,
+    FailoverReport,
+    GatewayReport,
+    LimitReport,
+    ServerReport,
+)
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Settings
 
@@ -102,6 +109,8 @@ class Driver:
         traffic = self._traffic = Traffic(master, lambda: reconciler.running, self._clock)
         traffic.on_breaker = self._told
         traffic.on_ejections = reconciler.eject
+        traffic.standings.on_standings = reconciler.fail_over
+        traffic.standings.on_move = self._failed_over
         traffic.on_outlier = self._outlier
         reconciler.on_applied = traffic.applied
         if self._first is not None:
@@ -178,6 +187,10 @@ class Driver:
     def limits(self) -> tuple[LimitReport, ...]:
         """Requests under way where their number is limited, at most a second or so ago."""
         return self._traffic.limits if self._traffic else ()
+
+    def failovers(self) -> tuple[FailoverReport, ...]:
+        """To which of their groups requests of services go, at most a second or so ago."""
+        return self._traffic.standings.reports if self._traffic else ()
 
     def breakers(self) -> tuple[BreakerReport, ...]:
         """What the circuit breakers did, at most a second or so ago; forced ones too."""
@@ -342,6 +355,10 @@ class Driver:
             rejected=change.rejected,
         )
         self.changes.append(msgspec.structs.replace(change, node=self.settings.node))
+
+    def _failed_over(self, report: FailoverReport) -> None:
+        """A service's requests go elsewhere, for the node's log."""
+        self._log.warning("failover", service=report.service, to=report.group, cause=report.cause, forced=report.forced)
 
     def _outlier(self, service: ServiceName, instance: InstanceId | None, what: str) -> None:
         """An instance was ejected, or none is any more, for the node's log."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from atoll.gateway import problem, request_log, trace
+from atoll.gateway import failover, problem, request_log, trace
 from atoll.gateway.config import NOBODY, ROUTES, SERVICES, GatewayConfig, map_path
 from atoll.gateway.maps import ANY, HOSTS, REFUSED, HeaderNames, set_name
 from atoll.gateway.problem import refusal
@@ -122,6 +122,14 @@ _WAY_IN = f"""\
 """
 
 
+_FAILOVER_SHORT = failover.rules(f"  http-request allow if {_SETTLED} !odd {{ path_beg / }}").rstrip()
+# Last of all rules: what has no groups is done with.
+_FAILOVER = failover.rules("  http-request allow").rstrip()
+_FAILOVER_MESH = f"""\
+{failover.CONDITIONS}  http-request allow if !{{ var(txn.at) -m end {failover.FLAG} }}
+{failover.rules("  http-request allow")}"""
+
+
 def gateway_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool = False) -> str:
     """The listener for clients; when `logged`, with traces and the request log."""
     traces = [trace.CONNECTION, trace.ANSWER, request_log.http_format("gateway"), trace.RULES]
@@ -135,9 +143,11 @@ def gateway_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool =
         _OWNERSHIP.rstrip(),
         (trace.REQUEST_ID if logged else _REQUEST_ID).rstrip(),
         _SHORT_WAY.rstrip(),
+        *([failover.CONDITIONS + _FAILOVER_SHORT] if config.fails_over else []),
         _NORMALISE.rstrip(),
         *_long_way(config.header_sets),
         _DRAW.rstrip(),
+        *([_FAILOVER] if config.fails_over else []),
         _WAY_IN,
     ]
     return "\n".join(parts)
@@ -168,7 +178,7 @@ def mesh_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool = Fa
 {refusal(problem.UNKNOWN_SERVICE, "!known")}
   http-request replace-path ^/svc/[^/]*/?(.*)$ {quote("/" + chr(92) + "1")} if by_path
   http-request del-header x-atoll- -m beg
-{trace.REQUEST_ID if logged else _REQUEST_ID}{_WAY_IN}""",
+{trace.REQUEST_ID if logged else _REQUEST_ID}{_FAILOVER_MESH if config.fails_over else ""}{_WAY_IN}""",
     ]
     return "\n".join(parts)
 

@@ -35,6 +35,8 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
     traits: Mapping[ServiceName, Traits]
     """Of each service's usual section."""
     sections: Mapping[Upstream, str]
+    failing_over: frozenset[ServiceName] = frozenset()
+    """Services with groups."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Goals) and self.usual == other.usual
@@ -133,6 +135,7 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
             timeout=0 if timeout is None else max(1, round(timeout * 1000)),
             policy=bound.who if policy_line(bound) else "",
             guard=bound.who if guarded(bound.effective.policy) else "",
+            failover=upstream == Upstream(service.name) and service.name in self.failing_over,
         )
 
 

@@ -20,6 +20,7 @@ from atoll.gateway.config import (
     BREAKERS,
     CHECKS,
     CLOSED,
+    FAILOVERS,
     FALLBACKS,
     FAULTS,
     LEADERS,
@@ -35,8 +36,10 @@ from atoll.gateway.config import (
     Traits,
 )
 from atoll.gateway.ejection import NO_OUTLIERS, NONE, Ejections, Outliers
+from atoll.gateway.failover import failover_entries
 from atoll.gateway.fallback import fallback_entries, fallback_pages, keeps
 from atoll.gateway.goals import Goals, upstreams
+from atoll.gateway.groups import failovers_of, groups_of
 from atoll.gateway.injection import fault_entries
 from atoll.gateway.leading import leader_entries
 from atoll.gateway.maps import HeaderNames, compile_routes, header_sets, set_name
@@ -49,6 +52,7 @@ from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.breaker import BreakerWord, word_problems
 from atoll.model.bulkhead import room_problems
+from atoll.model.failover import failover_problems, failover_word_problems
 from atoll.model.fault import Fault, checked_fault
 from atoll.model.maintenance import Maintenance
 from atoll.model.names import InstanceId, ServiceName
@@ -155,10 +159,11 @@ def intend(
     settings: Gateway,
     memo: Memo | None = None,
     ejected: Ejections = NONE,
+    standings: Mapping[ServiceName, int] | None = None,
 ) -> Intent:
     """The config for `snapshot`; `previous` is the one HAProxy runs (None: it does not run yet).
 
-    Instances that are `ejected` get less of the requests, or none.
+    Instances that are `ejected` get less of the requests, or none. `standings`: at which of its groups a service is.
     The generation is the previous one's when nothing but the revision differs, else one more.
 
     Raises:
@@ -171,7 +176,11 @@ def intend(
     objections: list[str] = []
     backends = tuple(_backends(snapshot, frame, memo, ejected, objections))
     _refuse_over("servers", sum(len(backend.servers) for backend in backends), SERVER_LIMIT)
-    maps = {**frame.config.maps, LEADERS: tuple(leader_entries(backends, snapshot.leaders))}
+    maps = {
+        **frame.config.maps,
+        FAILOVERS: tuple(failover_entries(frame.config.failovers, standings or {})),
+        LEADERS: tuple(leader_entries(backends, snapshot.leaders)),
+    }
     config = msgspec.structs.replace(frame.config, revision=snapshot.revision, backends=backends, maps=maps)
     config = _numbered(topped_up(config, settings) if previous is None else config, previous)
     memo.frame = msgspec.structs.replace(frame, made=config) if previous is not None else None  # slots were added
@@ -189,6 +198,12 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
     ports = service_ports(services.values(), settings, refused)
     calls = call_ports(services.values(), spoken, settings, ports, refused)
     wanted = {Upstream(name): traits[name] for name in services} | upstreams(spoken, traits, routes, calls.values())
+    grouped = {name: each for name, each in services.items() if each.failover is not None}
+    wanted |= {
+        upstream: traits[upstream.service]
+        for each in grouped.values()
+        for upstream in groups_of(each, services, traits, refused).values()
+    }
     _refuse_over("upstreams", len(wanted), BACKEND_LIMIT)
     placed = place(wanted, previous)
     sections = tuple((upstream, str(upstream), placed.names[upstream]) for upstream in sorted(placed.names, key=str))
@@ -198,7 +213,8 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         for upstream, name in placed.names.items()
         if upstream.service in spoken
     }
-    goals = Goals(spoken, traits, leads)
+    failovers = failovers_of(grouped.values(), services, traits, placed.names)
+    goals = Goals(spoken, traits, leads, frozenset(each.service for each in failovers))
     refused += _lost_shares(routes, services, traits)
     faults = tuple(_sound_faults(snapshot, refused))
     guards = tuple(goals.guards(routes, calls.values(), refused))
@@ -212,6 +228,7 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         ),
         CHECKS: tuple(_check_entries(sections, judged)),
         CLOSED: tuple(closed_entries(closed)),
+        FAILOVERS: (),
         FALLBACKS: fallback_entries(guards),
         LEADERS: (),
         ROUTES: _compiled(routes, goals, memo),
@@ -231,6 +248,8 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         header_sets=_header_sets(routes, previous),
         pages=pages,
         copies=keeps(maps[FALLBACKS]) or (previous is not None and previous.copies),
+        failovers=failovers,
+        fails_over=bool(failovers) or (previous is not None and previous.fails_over),
         tcp_ports=tuple(
             (port, placed.names[Upstream(name)])
             for port, name in sorted(ports.items())
@@ -252,6 +271,7 @@ def topped_up(config: GatewayConfig, settings: Gateway) -> GatewayConfig:
     return msgspec.structs.replace(
         config,
         idle=(),
+        fails_over=bool(config.failovers),
         slots=fresh_slots({backend.name for backend in config.backends}, settings),
         header_sets=tuple(each for each in config.header_sets if set_name(each) in asked),
         copies=keeps(config.maps.get(FALLBACKS, ())),
@@ -292,6 +312,10 @@ def _service_objection(service: Service) -> str | None:
             raise InvalidValue(f"{'.'.join(path)}: {wrong}")
         for word in (service.breaker_word, *(call.breaker_word for call in service.calls.values())):
             _refuse_word(word)
+        for at, wrong in failover_problems(service.name, service.failover) if service.failover is not None else ():
+            raise InvalidValue(f"failover.{'.'.join(map(str, at))}: {wrong}")
+        for field, wrong in failover_word_problems(service.failover_word):
+            raise InvalidValue(f"failover_word.{field}: {wrong}")
         if not 0 <= service.slow_start <= TIMEOUT_CEILING:
             raise InvalidValue(f"slow_start {service.slow_start} is not 0-{TIMEOUT_CEILING:g} seconds")
     except AtollError as error:

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 import msgspec
 
-from atoll.gateway.config import CHECKS, FALLBACKS, LEADERS, ROUTES, SERVICES, Backend, Entries, GatewayConfig
+from atoll.gateway.config import (
+    CHECKS,
+    FAILOVERS,
+    FALLBACKS,
+    LEADERS,
+    ROUTES,
+    SERVICES,
+    Backend,
+    Entries,
+    GatewayConfig,
+)
+from atoll.gateway.failover import FLAG
 from atoll.gateway.leading import speaks
 from atoll.gateway.plan import sections
 
@@ -41,11 +52,25 @@ def interim(running: GatewayConfig, wanted: GatewayConfig, *, hopeless: bool = F
         if backend.name not in used
     )
     taken = used | {backend.name for backend in idle}
+    failovers = tuple(
+        msgspec.structs.replace(
+            each,
+            groups=tuple(
+                msgspec.structs.replace(group, section=homes.get(group.section, group.section)) for group in each.groups
+            ),
+        )
+        for each in wanted.failovers
+    )
     moved = {name: home for name, home in homes.items() if name != home}
     maps = _moved(wanted.maps, moved) if moved else dict(wanted.maps)
     if not any(speaks(section.traits) for section in loaded.values()):
         maps = {name: said for name, said in maps.items() if name != LEADERS}  # no rule that is loaded reads it
         maps |= {LEADERS: running.maps[LEADERS]} if LEADERS in running.maps else {}
+    if wanted.fails_over and not running.fails_over:
+        plain = {
+            name: tuple((key, value.removesuffix(FLAG)) for key, value in maps[name]) for name in (ROUTES, SERVICES)
+        }
+        maps |= {**plain, FAILOVERS: running.maps.get(FAILOVERS, ())}
     if not hopeless and unreachable(running, wanted):
         maps |= {name: running.maps[name] for name in _BACKENDS if name in running.maps}
     if not hopeless and any(page not in running.pages for page in wanted.pages) and FALLBACKS in running.maps:
@@ -60,6 +85,8 @@ def interim(running: GatewayConfig, wanted: GatewayConfig, *, hopeless: bool = F
         header_sets=running.header_sets,
         pages=running.pages,
         copies=running.copies,
+        failovers=failovers,
+        fails_over=running.fails_over,
         tcp_ports=running.tcp_ports,
     )
 
@@ -69,6 +96,7 @@ def unreachable(running: GatewayConfig, wanted: GatewayConfig) -> list[str]:
     homes = _homes(running, wanted)
     missing = [backend.name for backend in wanted.backends if backend.name not in homes]
     missing += [f"port {port}" for port, _ in wanted.tcp_ports if port not in dict(running.tcp_ports)]
+    missing += ["failover groups"] if wanted.fails_over and not running.fails_over else []
     missing += ["+".join(names) for names in wanted.header_sets if names not in running.header_sets]
     return missing
 
@@ -92,8 +120,17 @@ def _moved(maps: dict[str, Entries], moved: dict[str, str]) -> dict[str, Entries
     found = dict(maps)
     for name, places in _BACKENDS.items():
         found[name] = tuple((key, _verdict(value, moved, places)) for key, value in maps.get(name, ()))
+    found[FAILOVERS] = tuple(
+        (key, "|".join(_section_first(group, moved) for group in value.split("|")))
+        for key, value in maps.get(FAILOVERS, ())
+    )
     found[CHECKS] = tuple((moved.get(key, key), value) for key, value in maps.get(CHECKS, ()))
     return found
+
+
+def _section_first(group: str, moved: dict[str, str]) -> str:
+    section, caret, rest = group.partition("^")
+    return f"{moved.get(section, section)}{caret}{rest}"
 
 
 def _verdict(value: str, moved: dict[str, str], places: tuple[int, ...]) -> str:

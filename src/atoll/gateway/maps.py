@@ -64,6 +64,8 @@ class Goal(msgspec.Struct, frozen=True):
     """Key of its line in the policies map; empty: it needs none."""
     guard: str = ""
     """Key of its line in the fallbacks map; empty: nothing is said of one."""
+    failover: bool = False
+    """The service has groups that are asked first."""
 
 
 Goals = Callable[[Route, Share], Goal]
@@ -127,7 +129,12 @@ def service_verdict(goal: Goal, call: str = "") -> str:
 
 
 def _leading(rank: int, name: str, goal: Goal, rewrite: str) -> str:
-    flags = ("r" if rewrite else "") + ("t" if goal.timeout else "") + ("p" if goal.policy else "")
+    flags = (
+        ("r" if rewrite else "")
+        + ("t" if goal.timeout else "")
+        + ("p" if goal.policy else "")
+        + ("f" if goal.failover else "")
+    )
     who = goal.policy or goal.guard
     proper = f"{name}|{goal.backend}|{goal.service}|{rewrite}|{goal.timeout}|{who}|{flags}"
     return f"{rank}|{name}|{DOOR}|{goal.service}||0||0|{proper}" if goal.guard else f"{rank}|{proper}"

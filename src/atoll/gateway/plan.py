@@ -127,6 +127,8 @@ def _reload_reasons(running: GatewayConfig, wanted: GatewayConfig, have: dict[st
         reasons.append("fixed answers change, whose words stand in the file")
     if wanted.copies and not running.copies:
         reasons.append("last good answers are kept, for which the running process has no memory")
+    if wanted.fails_over and not running.fails_over:
+        reasons.append("services have failover groups, which no running rule reads")
     if dict(wanted.tcp_ports) != dict(running.tcp_ports):
         changed = sorted(set(wanted.tcp_ports) ^ set(running.tcp_ports))
         ports = sorted({port for port, _ in changed})

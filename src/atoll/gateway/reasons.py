@@ -12,6 +12,7 @@ KINDS: dict[str, str] = {
     "header-rule": r"routes match on header ",
     "fixed-answers": r"fixed answers change",
     "copies": r"last good answers are kept",
+    "failover": r"services have failover groups",
     "listener": r"tcp listeners change",
     "settings": r"settings or version changed",
     "runtime-failed": r"a change failed \d+ times",

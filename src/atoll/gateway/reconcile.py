@@ -33,6 +33,7 @@ from atoll.gateway.verify import touched, unfulfilled
 from atoll.gateway.writer import ConfigWriter
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.logs import Log
+from atoll.model.names import ServiceName
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Gateway
 
@@ -102,6 +103,8 @@ class Reconciler:
         self._facts: Snapshot | None = None
         """What was looked at last."""
         self._ejected = NONE
+        self._standings: dict[ServiceName, int] = {}
+        """At which of its groups a service is, where that is not the first."""
         self._offered = asyncio.Event()
         self._unsure = True
         self._halted: frozenset[tuple[str, str]] = frozenset()
@@ -135,6 +138,13 @@ class Reconciler:
             if self._snapshot is None and self._facts is not None:
                 self.offer(self._facts)
 
+    def fail_over(self, standings: dict[ServiceName, int]) -> None:
+        """Requests to these services shall go to that one of their groups; it replaces what was said before."""
+        if standings != self._standings:
+            self._standings = standings
+            if self._snapshot is None and self._facts is not None:
+                self.offer(self._facts)
+
     def adopt(self, config: GatewayConfig) -> None:
         """A HAProxy process runs that was started from `config`, or left running by an earlier node."""
         self.running = config
@@ -158,7 +168,7 @@ class Reconciler:
         if snapshot is not None:
             self._facts = snapshot
             try:
-                intent = intend(snapshot, self.running, self._settings, self._memo, self._ejected)
+                intent = intend(snapshot, self.running, self._settings, self._memo, self._ejected, self._standings)
             except AtollError as error:
                 self._impossible = True
                 self.alarm("the facts cannot be run; the last good configuration stays", error)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from atoll.gateway import limits
+from atoll.gateway import failover, limits
 from atoll.gateway.breaker import TABLE
 from atoll.gateway.breaker_reports import breaker_reports, changes
 from atoll.gateway.config import BREAKERS, GatewayConfig
@@ -15,7 +15,9 @@ from atoll.gateway.ejection import NONE, Ejections, Look, Pool, ejections, judge
 from atoll.gateway.master import Master
 from atoll.gateway.readback import BreakerRow, ServerStat, parse_breakers, parse_stat
 from atoll.gateway.runtime import Unanswered
+from atoll.gateway.standings import Standings, seen
 from atoll.kit.clock import Clock
+from atoll.model.breaker import BreakerState
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.report import BreakerChange, BreakerReport, LimitReport, ServerReport
 
@@ -44,6 +46,8 @@ class Traffic:
         """Called with every look: who is to get less of the requests."""
         self.on_outlier: Callable[[ServiceName, InstanceId | None, str], None] = lambda _service, _instance, _what: None
         """Called when an instance is held out, or panic begins or ends."""
+        self.standings = Standings(clock)
+        """At which of their groups services are."""
         self.old_workers: tuple[int, ...] = ()
         self.workers: tuple[int, ...] = ()
         """All of them, the current one included."""
@@ -55,6 +59,7 @@ class Traffic:
 
     def applied(self) -> None:
         """`config` has changed: whoever waited for it goes on."""
+        self.standings.applied(self._config().failovers)
         if self._waiters:
             for answerer in self._routed() & self._waiters.keys():
                 waiter = self._waiters.pop(answerer)
@@ -111,15 +116,20 @@ class Traffic:
         wall = self._clock.wall()
         found: dict[Answerer, ServerReport] = {}
         looks: dict[Answerer, Look] = {}
+        groups: dict[str, failover.Look] = {}
         for stat in stats:
             known = owners.get((stat.backend, stat.server))
             if known is not None:
                 service, server = known
                 owner = (service, server.instance)
+                takes = stat.up and server.effective_weight > 0
+                groups[stat.backend] = seen(groups.get(stat.backend), stat, takes=takes)
                 found[owner] = _merged(found.get(owner), owner, server.port, stat, wall)
                 if server.check is not None and not server.drained and (server.weight or owner in self._ejected.shares):
                     looks[owner] = _looked(looks.get(owner), owner, stat)
         self._eject(looks.values())
+        kept_from = {each.service for each in self.breakers if each.state is BreakerState.OPEN and not each.caller}
+        self.standings.look(self._config().failovers, groups, kept_from)
         self.reports = tuple(self._shared(report, wall) for report in found.values())
 
     @property

@@ -1,8 +1,8 @@
 """Which instances a share means, and what that set is called.
 
 `orders` is every instance of the service, `orders@v2` those of one version, `orders@-v2,v3` all but those of the
-versions that other shares of the same route name. With `~1a2b3c4d` behind it the same instances, in a section of their own
-(see `variant`).
+versions that other shares of the same route name, `orders@zone:b` those in a zone. With `~1a2b3c4d` behind it the same
+instances, in a section of their own (see `variant`).
 """
 
 from __future__ import annotations
@@ -11,23 +11,26 @@ import hashlib
 
 import msgspec
 
+from atoll.model.failover import Group
 from atoll.model.names import ServiceName, Token
 from atoll.model.route import Route, Share
 from atoll.model.service import Instance
 
 
 class Upstream(msgspec.Struct, frozen=True):
-    """A service, one version of it, or all but some versions of it."""
+    """A service, one version of it, all but some versions of it, or those of its instances that are in one zone."""
 
     service: ServiceName
     version: Token | None = None
     but: tuple[Token, ...] = ()
     variant: str = ""
     """Of lower-case hex digits; empty: the service's usual section."""
+    zone: Token | None = None
 
     def __str__(self) -> str:
         which = self.service if self.version is None else f"{self.service}@{self.version}"
         which += f"@-{','.join(self.but)}" if self.but else ""
+        which += f"@zone:{self.zone}" if self.zone is not None else ""
         return f"{which}~{self.variant}" if self.variant else which
 
     def __lt__(self, other: Upstream) -> bool:
@@ -36,6 +39,8 @@ class Upstream(msgspec.Struct, frozen=True):
 
     def has(self, instance: Instance) -> bool:
         """Whether `instance`, one of this service, belongs to it."""
+        if self.zone is not None:
+            return instance.zone == self.zone
         if self.version is not None:
             return instance.version == self.version
         return instance.version not in self.but
@@ -46,11 +51,18 @@ class Upstream(msgspec.Struct, frozen=True):
         return f"{self._which()}:x:{self.variant}" if self.variant else self._which()
 
     def _which(self) -> str:
+        if self.zone is not None:
+            return f"{self.service}:z:{self.zone.replace('+', ':')}"
         if self.version is not None:
             return f"{self.service}:v:{self.version.replace('+', ':')}"
         if self.but:
             return f"{self.service}:not:{hashlib.sha256(','.join(self.but).encode()).hexdigest()[:16]}"
         return self.service
+
+
+def upstream_of_group(group: Group) -> Upstream:
+    """The upstream that a failover group means."""
+    return Upstream(group.service, group.version, zone=group.zone)
 
 
 def upstream_of(route: Route, share: Share) -> Upstream:

@@ -75,6 +75,15 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
 
 
+class FailoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An operator's word on a service's failover: `to` one of its groups for `seconds`, or back to the first one."""
+
+    reason: str
+    to: str | None = None
+    """As in the project file: `orders-lite`, `orders@zone:b`, `orders@v2`."""
+    seconds: float = 600.0
+
+
 class FactEventKind(StrEnum):
     """What happened to a key."""
 

@@ -17,7 +17,8 @@ from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.breaker import BreakerWord, word_problems
 from atoll.model.bulkhead import Queue, room_problems
-from atoll.model.names import HeaderName, Token
+from atoll.model.failover import Failover, FailoverWord, failover_problems, failover_word_problems, parse_group
+from atoll.model.names import HeaderName, ServiceName, Token
 from atoll.model.policy import Policy, policy_problems
 from atoll.model.route import METHODS, Match, Route, Share
 from atoll.model.service import Balance, BalanceKind, Check, Mode, Run, Scrape, Service
@@ -74,6 +75,8 @@ def checked_service(said: Service) -> Service:
             for name, call in said.calls.items()
         },
         breaker_word=_breaker_word(said.breaker_word),
+        failover=None if said.failover is None else _failover(said.name, said.failover),
+        failover_word=_failover_word(said.failover_word),
         scrape=None if said.scrape is None else _scrape(said.scrape),
         origin=str(names.route_name(said.origin, field="origin")),
         run=None if said.run is None else _run(said.run),
@@ -136,6 +139,20 @@ def _policy(said: Policy, field: str) -> Policy:
     for path, wrong in policy_problems(said):
         raise _invalid(".".join((field, *path)), wrong)
     return said
+
+
+def _failover(name: ServiceName, said: Failover) -> Failover:
+    groups = tuple(parse_group(group, field=f"failover.groups[{index}]") for index, group in enumerate(said.groups))
+    for path, wrong in failover_problems(name, msgspec.structs.replace(said, groups=groups)):
+        raise _invalid(".".join(("failover", *map(str, path))), wrong)
+    return msgspec.structs.replace(said, groups=groups)
+
+
+def _failover_word(said: FailoverWord) -> FailoverWord:
+    for field, wrong in failover_word_problems(said):
+        raise _invalid(f"failover_word.{field}", wrong)
+    to = None if said.to is None else parse_group(said.to, field="failover_word.to")
+    return msgspec.structs.replace(said, to=to)
 
 
 def _breaker_word(said: BreakerWord) -> BreakerWord:

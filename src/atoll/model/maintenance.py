@@ -11,10 +11,9 @@ import msgspec
 from atoll.errors import InvalidValue
 from atoll.model import names
 from atoll.model.breaker import MOMENT_CEILING, REASON_LIMIT
+from atoll.model.failover import ZONE
 from atoll.model.names import InstanceId, ServiceName, Token
 from atoll.model.service import Instance
-
-ZONE = "zone:"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

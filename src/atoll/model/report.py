@@ -141,6 +141,22 @@ class LimitReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     refused: int = 0
 
 
+class FailoverReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """To which of its groups a gateway sends a service's requests. Wall seconds."""
+
+    service: ServiceName
+    group: str
+    at: int = 0
+    """Which of them; 0: the one that is wanted."""
+    since: float = 0.0
+    """When it began; 0: it was always so."""
+    cause: str = ""
+    forced: bool = False
+    """By an operator's word."""
+    troubles: tuple[str, ...] = ()
+    """Of each group, why it is not well; empty: it is."""
+
+
 class GatewayReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The gateway as it runs on this node."""
 
@@ -211,6 +227,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     servers: tuple[ServerReport, ...] = ()
     breakers: tuple[BreakerReport, ...] = ()
     limits: tuple[LimitReport, ...] = ()
+    failovers: tuple[FailoverReport, ...] = ()
     loop: LoopReport = msgspec.field(default_factory=LoopReport)
     processes: tuple[ProcessReport, ...] = ()
     facts_revision: int = 0

@@ -8,6 +8,7 @@ import msgspec
 
 from atoll.model.breaker import BreakerWord
 from atoll.model.bulkhead import Queue
+from atoll.model.failover import Failover, FailoverWord
 from atoll.model.names import InstanceId, NodeName, ServiceName, Token
 from atoll.model.policy import Call, Policy
 
@@ -165,6 +166,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What counts when it calls others."""
     breaker_word: BreakerWord = msgspec.field(default_factory=BreakerWord)
     """What an operator said of its circuit breaker."""
+    failover: Failover | None = None
+    """Where its requests go when it is not well; None: nowhere else."""
+    failover_word: FailoverWord = msgspec.field(default_factory=FailoverWord)
+    """What an operator said of that."""
     scrape: Scrape | None = None
     """None: nobody said; an HTTP service is asked for /metrics now and then."""
     mesh_index: int = 0

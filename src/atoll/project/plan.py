@@ -1,7 +1,7 @@
 """The difference between the facts and a project, and the commit that removes it. Pure.
 
 Promises: applying twice plans nothing the second time. Facts of another origin are never touched; a name or match they
-hold already is an OriginConflict. What an operator said of a service (`stopped`, `restarts`, `rolling`, `breaker_word`,
+hold already is an OriginConflict. What an operator said of a service (`stopped`, `restarts`, `rolling`, `breaker_word`, `failover_word`,
 and `replicas` scaled by hand) survives until the file's own number changes. A mesh port, once given, stays. A service that is gone
 from the file while somebody else's instances are registered under it is handed back to the registry, not deleted.
 """
@@ -13,6 +13,7 @@ import msgspec
 from atoll.errors import OriginConflict
 from atoll.model.breaker import BreakerWord
 from atoll.model.difference import leaves
+from atoll.model.failover import FailoverWord
 from atoll.model.keys import route_key, service_key
 from atoll.model.mesh import placed
 from atoll.model.names import Key, ServiceName
@@ -115,6 +116,7 @@ def _services(snapshot: Snapshot, project: Project) -> dict[ServiceName, Service
         fact = msgspec.structs.replace(
             service,
             origin=project.name,
+            failover_word=FailoverWord() if current is None else current.failover_word,
             breaker_word=_said_of(current),
             calls={
                 name: msgspec.structs.replace(call, breaker_word=_said_of(current and current.calls.get(name)))

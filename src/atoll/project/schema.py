@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from atoll.model.breaker import COUNT_CEILING, FAILURES, OPEN_CEILING, PROBES_CEILING, SLOW_FLOOR, WINDOW_CEILING
 from atoll.model.bulkhead import CONCURRENCY_CEILING, QUEUE_CEILING, WAIT_CEILING, WAIT_FLOOR
 from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
+from atoll.model.failover import RETURN_CEILING
 from atoll.model.retry import ATTEMPTS_CEILING, METHODS, REASONS, USUAL
 from atoll.model.retry import Retry as RetryFact
 from atoll.project import words
@@ -152,6 +153,24 @@ class SlowCalls(Part):
     """Share of the requests of a window that must have been slow, `1%` to `100%`."""
 
 
+class FailoverWhen(Part):
+    """When a group is left although an instance of it takes requests. (Without one, and with an open breaker, always.)"""
+
+    error_rate: Annotated[int | None, words.percent()] = None
+    """Share of its requests of 10 s (20 at least) that must have failed, `1%` to `100%`; without it, only its breaker counts."""
+
+
+class Failover(Part):
+    """Where requests go when the service is not well."""
+
+    groups: list[Text]
+    """Two to four, in the order in which they are wanted: `orders` (all instances of a service), `orders@zone:b`, `orders@v2`, `orders-lite`."""
+    when: FailoverWhen = FailoverWhen()
+    """When a group is left although an instance of it takes requests."""
+    return_after: Annotated[float, words.duration(least=0, most=RETURN_CEILING)] = 30.0
+    """Time for which an earlier group must have been well before requests return to it."""
+
+
 class CircuitBreaker(Part):
     """When callers are kept from a service that fails."""
 
@@ -260,6 +279,8 @@ class Service(Policy):
     `{hash: client_ip | path | header:NAME}`."""
     mode: Literal["active-active", "active-passive"] = "active-active"
     """`active-passive`: one instance leads and gets every request, the others stand by."""
+    failover: Failover | None = None
+    """Other groups of instances, or another service, that take its requests when it is not well."""
     sticky: Truth = False
     """Keep a client on one instance by a cookie."""
     slow_start: Wait = 0.0

@@ -6,7 +6,9 @@ import re
 import shlex
 from collections.abc import Iterable
 
+from atoll.errors import InvalidName
 from atoll.kit.text import scrub
+from atoll.model.failover import Failover, parse_group
 from atoll.model.names import ServiceName, Token
 from atoll.model.service import (
     Balance,
@@ -76,6 +78,7 @@ class _Service:
             balance=Balance(kind=BalanceKind(kind), hash_on=hash_on),
             sticky=said.sticky,
             mode=Mode(said.mode),
+            failover=self._failover(),
             slow_start=said.slow_start,
             instance_concurrency=said.instance_concurrency,
             queue=queue_of(said),
@@ -223,6 +226,21 @@ class _Service:
                 "command",
                 hint=f"set variables in `environment`, or ask for a shell: {scrub(shown, limit=200)}",
             )
+
+    def _failover(self) -> Failover | None:
+        said = self._said.failover
+        if said is None:
+            return None
+        groups = []
+        for index, text in enumerate(said.groups):
+            try:
+                groups.append(parse_group(text, field="group"))
+            except InvalidName as error:
+                hint = "write a group as orders, orders@zone:b or orders@v2"
+                self._say(Code.INVALID_VALUE, error.detail, "failover", "groups", index, hint=hint)
+        if len(groups) < len(said.groups):
+            return None
+        return Failover(groups=tuple(groups), error_rate=said.when.error_rate, return_after=said.return_after)
 
     def _scrape(self) -> Scrape | None:
         said = self._said.scrape

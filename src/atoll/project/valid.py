@@ -26,6 +26,7 @@ from atoll.model.names import ServiceName
 from atoll.model.project import Project
 from atoll.model.route import Route
 from atoll.model.service import BalanceKind, Check, Condition, Mode, Restart, Run, Service
+from atoll.project.failover_valid import check_failovers
 from atoll.project.finding import Code, Finding, Path, invalid
 from atoll.project.node import KEY
 from atoll.project.policies_valid import check_policies
@@ -72,6 +73,7 @@ def problems(
         yield from check_service(service)
         if service.run is not None:
             yield from _references(service, service.run, services, off, also)
+    yield from check_failovers(project, services, off, also)
     yield from check_policies(project, services, off, also)
     yield from _cycles(project)
     yield from _ports(project)

@@ -26,6 +26,7 @@ from atoll.model.answers import (
     Applied,
     FactChange,
     FactPage,
+    FailoverRequest,
     History,
     Instances,
     LeaderView,
@@ -228,6 +229,13 @@ class Client:
     async def maintenance(self) -> Maintenances:
         """What an operator took out of the traffic."""
         return await self.call("GET", "/api/v1/maintenance", Maintenances)
+
+    async def failover(
+        self, service: ServiceName, reason: str, *, to: str | None = None, seconds: float = 600.0
+    ) -> ServiceFact:
+        """Send a service's requests to one of its groups for `seconds`; without `to`, back to the first one."""
+        body = FailoverRequest(to=to, reason=reason, seconds=seconds)
+        return await self.call("POST", f"{_service(service)}/failover", ServiceFact, body=body)
 
     async def leader(self, service: ServiceName) -> LeaderView:
         """Who leads a service of `mode: active-passive`, with the fencing number of the term.

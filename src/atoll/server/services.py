@@ -11,6 +11,7 @@ from starlette.responses import Response
 from atoll.errors import Conflict, InvalidName, InvalidValue, LimitReached, NotFound, StillInUse, StorageFull
 from atoll.model.answers import (
     BreakerRequest,
+    FailoverRequest,
     History,
     LeaderView,
     Receivers,
@@ -23,6 +24,7 @@ from atoll.model.answers import (
     shown,
 )
 from atoll.model.breaker import WORD_CEILING, BreakerWord
+from atoll.model.failover import FailoverWord, parse_group
 from atoll.model.keys import service_key
 from atoll.model.leader import Leader
 from atoll.model.names import ServiceName
@@ -154,6 +156,32 @@ async def _change(control: Control, name: ServiceName, change: Callable[[Run], R
     return reply(ServiceFact(service=service, revision=revision))
 
 
+async def failover(control: Control, request: Request) -> Response:
+    """Send a service's requests to one of its groups for a while, or back to the first one."""
+    name = service_in(request)
+    said = await take(control, request, FailoverRequest)
+    now = control.clock.wall()
+    if not said.reason.strip():
+        raise InvalidValue("a word on a failover needs a reason", hint="say why", field="reason")
+    if not 1 <= said.seconds <= WORD_CEILING:
+        raise InvalidValue(f"seconds {said.seconds:g} is not 1 to {WORD_CEILING:g}", field="seconds")
+    to = None if said.to is None else parse_group(said.to, field="to")
+    until = 0.0 if to is None else now + said.seconds
+    word = FailoverWord(to=to, until=until, reason=said.reason, since=now)
+
+    def worded(known: Service) -> Service:
+        groups = known.failover.groups if known.failover is not None else ()
+        if not groups or (to is not None and to not in groups):
+            there = ", ".join(map(str, groups))
+            hint = f"its groups are: {there}" if there else "say `failover: {groups: [...]}` in the project file"
+            what = f"{to} is none of its groups" if groups else "it has no failover groups"
+            raise InvalidValue(f"{name}: {what}", hint=hint, field="to")
+        return msgspec.structs.replace(known, failover_word=word)
+
+    service, revision = await control.catalog.change_service(name, worded)
+    return reply(ServiceFact(service=service, revision=revision))
+
+
 async def leader(control: Control, request: Request) -> Response:
     """Who leads, with the fencing number of the term."""
     name = service_in(request)
@@ -255,6 +283,7 @@ ENDPOINTS = (
     _command("start", "Start a stopped service.", start),
     _command("stop", "Stop every instance and start none.", stop),
     _command("breaker", "Force the circuit breaker open or closed for a while, or reset it.", breaker, BreakerRequest),
+    _command("failover", "Send its requests to one of its groups for a while, or back.", failover, FailoverRequest),
     _command("restart", "Replace every running instance.", restart, RestartRequest),
     Endpoint(
         method="GET",

@@ -136,6 +136,7 @@ class Node:
             children=self.supervisor.report(),
             breakers=self.driver.breakers(),
             limits=self.driver.limits(),
+            failovers=self.driver.failovers(),
             gateway=caught_up(self.driver.report(), self.facts.revision, self.watch.revision),
             servers=self.driver.servers(),
             loop=self._loop(),

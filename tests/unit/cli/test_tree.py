@@ -58,6 +58,8 @@ WRITES = {
     *(f"breakers {verb}" for verb in ("open", "close", "reset")),
     *(f"drill {verb}" for verb in ("kill", "pause", "slow", "errors", "partition")),
     "chaos run",
+    *(f"drill {verb}" for verb in ("kill", "pause", "slow")),
+    "failover",
     "maint on",
     "maint off",
     *(f"fault {verb}" for verb in ("add", "clear")),

@@ -132,6 +132,7 @@ def show(invocation: Invocation, name: str) -> None:
              + f" every {check.interval:g}s, out after {check.fall}, back after {check.rise}"),
             ("balance", str(found.balance.kind) + (f" on {found.balance.hash_on}" if found.balance.kind == "hash" else "")),
             ("maintenance", "" if word is None else word.reason),
+            ("failover", "" if found.failover is None else " → ".join(map(str, found.failover.groups))),
             ("mode", str(found.mode) if found.mode is Mode.ACTIVE_PASSIVE else ""),
             ("leader", "" if leader is None else f"{leader.instance or 'nobody'}, fencing number {leader.fencing}"),
             ("sticky", "yes" if found.sticky else ""),
