@@ -20,6 +20,7 @@ from atoll.drill.ground import Ground
 from atoll.drill.injected import DELAY, Injected, injection
 from atoll.drill.judge import Promises, judge
 from atoll.drill.load import within_limits
+from atoll.drill.parts import process_of
 from atoll.drill.report import DrillReport, Reports, new_id
 from atoll.drill.scene import Scene
 from atoll.errors import InvalidValue, Unreachable
@@ -115,7 +116,8 @@ async def _run(
     invocation: Invocation, settings: Settings, scene: Scene, wish: Wish, hold: float
 ) -> tuple[DrillReport, Path]:
     clock, say = invocation.clock, invocation.talk.note
-    conductor = Conductor(Files(settings.run / "haproxy").runtime, clock, say)
+    traced = await process_of("telemetry", settings) is not None
+    conductor = Conductor(Files(settings.run / "haproxy").runtime, clock, say, traced=traced)
     aims = _aims(scene, wish)
     aim = await conductor.take_aim(aims) if aims else None
     asked = f"{aim.text}, {wish.rate:g}/s for {wish.duration:g} s" if aim else "none: it speaks tcp"

@@ -47,6 +47,10 @@ class ApiGround:
         """What every node last said of itself."""
         return facts.nodes(self._api)
 
+    def telemetry(self) -> None:
+        """Ask telemetry how it is; raises when it does not answer."""
+        self._api.get(f"{facts.V1}/telemetry/status")
+
     def note(self, service: ServiceName, instances: Sequence[str], what: str) -> None:
         """Write into the history of these instances; the control plane must allow it."""
         said = DrillNote(what=what[:NOTE_LIMIT], instances=tuple(instances))

@@ -38,6 +38,8 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    traced: bool = False
+    """Each request begins a trace of its own, so that one without an answer can be looked up as well."""
 
     @property
     def text(self) -> str:
@@ -45,11 +47,11 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
         through = "the mesh" if self.way == "mesh" else self.way.replace("route:", "route ")
         return f"{self.method} {self.path} through {through}"
 
-    @property
-    def request(self) -> bytes:
-        """As it is sent."""
+    def request(self, trace: str = "") -> bytes:
+        """As it is sent; `trace` is 32 hex digits."""
         length = (("Content-Length", str(len(self.body))),) if self.body else ()
         named = (("Host", self.host), ("User-Agent", "atoll-drill"), ("Accept", "*/*"), *self.headers, *length)
+        named += (("traceparent", f"00-{trace}-{trace[:16]}-01"),) if trace else ()
         lines = [f"{self.method} {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in named)]
         return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + self.body
 

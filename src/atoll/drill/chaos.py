@@ -65,7 +65,7 @@ class Chaos:
         self._clock = clock
         self._say = say
         self._files = Files(ground.settings.run / "haproxy")
-        self._conductor = Conductor(self._files.runtime, clock, lambda _text: None)
+        self._conductor = Conductor(self._files.runtime, clock, _silent)
 
     async def standard(self) -> None:
         """The standard faults.
@@ -73,6 +73,8 @@ class Chaos:
         Raises:
             NotReady: the platform is not right to begin with.
         """
+        traced = await process_of("telemetry", self._ground.settings) is not None
+        self._conductor = Conductor(self._files.runtime, self._clock, _silent, traced=traced)
         before = await self._picture()
         facts = await asyncio.to_thread(self._ground.facts)
         lame = [name for name, one in sorted(facts.services.items()) if _wanted(one) > _there(one, before)]
@@ -183,18 +185,18 @@ class Chaos:
                 self.checks.append(checks.of_failing(way, load.requests))
         finally:
             await asyncio.to_thread(self._ground.clear, NAME)
-        await asyncio.to_thread(self._ground.reset_breaker, service.name)
+        if seen.service.breaker_word.holds(self._clock.wall()) is None:  # an operator's word is not ours to take back
+            await asyncio.to_thread(self._ground.reset_breaker, service.name)
         await self._rest(service.name, "failing answers", before)
 
     # The platform
 
     async def _parts(self, services: Sequence[Service], before: Picture) -> None:
         for part, called in CALLED.items():
-            if part == "telemetry" and not self._ground.settings.telemetry.enabled:
-                continue
             process = await process_of(part, self._ground.settings)
             if process is None:
-                self._skip(f"{called} does not run")
+                if part != "telemetry":  # which is only there where it is wanted
+                    self._skip(f"{called} does not run")
                 continue
             self._say(f"{called} is killed")
             asked, fault_at, back = await self._kill_part(part, process, services)
@@ -238,7 +240,7 @@ class Chaos:
             elif part == "control-plane":
                 await asyncio.to_thread(self._ground.nodes)
             else:
-                return self._ground.settings.telemetry_socket.exists()
+                await asyncio.to_thread(self._ground.telemetry)
         except (AtollError, Unanswered):
             return False
         return True
@@ -315,3 +317,7 @@ def _there(service: Service, picture: Picture) -> int:
 
 def _asked(aimed: Sequence[object]) -> str:
     return f"{len(aimed)} ways to it are asked" if len(aimed) > 1 else "one way to it is asked"
+
+
+def _silent(_text: str) -> None:
+    """A chaos run tells of its faults itself."""

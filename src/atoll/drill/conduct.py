@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+import msgspec
+
 from atoll.drill.aim import Aim
 from atoll.drill.fault import Fault
 from atoll.drill.history import History, Look
@@ -31,10 +33,14 @@ Say = Callable[[str], None]
 
 
 class Conductor:
-    """Runs drills against the HAProxy behind one runtime socket; `say` is told what happens."""
+    """Runs drills against the HAProxy behind one runtime socket; `say` is told what happens.
 
-    def __init__(self, socket: Path, clock: Clock, say: Say) -> None:
+    `traced`: somebody keeps traces, so requests shall have some.
+    """
+
+    def __init__(self, socket: Path, clock: Clock, say: Say, *, traced: bool = False) -> None:
         self._socket = socket
+        self._traced = traced
         self._clock = clock
         self._say = say
 
@@ -48,13 +54,13 @@ class Conductor:
         for aim in candidates:
             asked = await ask_once(aim, self._clock, timeout=AIM_TIMEOUT)
             if not asked.lost and asked.status < 400:
-                return aim
+                return msgspec.structs.replace(aim, traced=self._traced)
             if not asked.lost and not asked.code and second is None:
                 second = aim
         if second is None:
             tried = ", ".join(aim.text for aim in candidates) or "nothing leads to it"
             raise NotReady(f"no request is answered before the drill ({tried})", hint="give a path with --path")
-        return second
+        return msgspec.structs.replace(second, traced=self._traced)
 
     async def conduct(
         self,

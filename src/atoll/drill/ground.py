@@ -26,6 +26,9 @@ class Ground(Protocol):
     def nodes(self) -> Sequence[NodeView]:
         """What every node last said of itself."""
 
+    def telemetry(self) -> None:
+        """Ask telemetry how it is; raises when it does not answer."""
+
     def note(self, service: ServiceName, instances: Sequence[str], what: str) -> None:
         """Write into the history of these instances."""
 

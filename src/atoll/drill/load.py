@@ -7,6 +7,7 @@ that breaks is a lost request. Refuses rates and durations above its limits.
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 import httptools
 import msgspec
@@ -126,7 +127,7 @@ class Connection:
 
     def __init__(self, aim: Aim) -> None:
         self.aim = aim
-        self._request = aim.request
+        self._request = b"" if aim.traced else aim.request()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     @property
@@ -137,21 +138,21 @@ class Connection:
     async def ask(self, clock: Clock, began: Instant, timeout: float) -> Asked:  # noqa: ASYNC109  the outcome of a request
         """Send the request and read its answer to the end; whatever happens is in the record."""
         start = clock.now() - began
+        trace = secrets.token_hex(16) if self.aim.traced else ""
         try:
             async with asyncio.timeout(timeout):
                 reader, writer = await self._connected()
-                writer.write(self._request)
+                writer.write(self.aim.request(trace) if trace else self._request)
                 status, answer = await self._read(reader)
         except TimeoutError:
             self.close()
-            return Asked(start, clock.now() - began, NO_ANSWER, "timeout")
+            return Asked(start, clock.now() - began, NO_ANSWER, "timeout", "", trace)
         except (OSError, EOFError, httptools.HttpParserError) as error:
             self.close()
-            return Asked(start, clock.now() - began, NO_ANSWER, type(error).__name__)
+            return Asked(start, clock.now() - began, NO_ANSWER, type(error).__name__, "", trace)
         except BaseException:
             self.close()
             raise
-        trace = scrub(answer.headers.get("x-trace-id", ""), limit=32)
         return Asked(start, clock.now() - began, status, _grpc_error(answer), _code(status, answer), trace)
 
     def close(self) -> None:

@@ -72,21 +72,21 @@ def test_a_route_that_takes_no_get_or_shares_its_traffic_is_not_asked() -> None:
 def test_hosts_and_headers_of_a_route_are_sent_along() -> None:
     matched = route("r", "web", hosts=(HostPattern("*.example.com"),), headers={"x-team": "a"})
     first = next(iter(candidates(service("web"), [matched], GATEWAY, MESH)))
-    assert b"Host: drill.example.com\r\n" in first.request
-    assert b"x-team: a\r\n" in first.request
+    assert b"Host: drill.example.com\r\n" in first.request()
+    assert b"x-team: a\r\n" in first.request()
 
 
 def test_a_grpc_service_is_asked_for_its_health_and_a_tcp_service_nothing() -> None:
     grpc = service("pay", protocol=Protocol.GRPC, check=Check(kind=CheckKind.GRPC, grpc_service="pay.v1"))
     aim = mesh_aim(grpc, MESH)
-    assert aim.request.startswith(b"POST /grpc.health.v1.Health/Check HTTP/1.1\r\nHost: pay\r\n")
-    assert aim.request.endswith(b"\r\n\r\n\0\0\0\0\x08\x0a\x06pay.v1")
+    assert aim.request().startswith(b"POST /grpc.health.v1.Health/Check HTTP/1.1\r\nHost: pay\r\n")
+    assert aim.request().endswith(b"\r\n\r\n\0\0\0\0\x08\x0a\x06pay.v1")
     assert not list(candidates(service("db", protocol=Protocol.TCP), [], GATEWAY, MESH))
 
 
 def test_what_a_path_holds_never_becomes_another_line_of_the_request() -> None:
     odd = service("web", check=Check(kind=CheckKind.HTTP, path="/a\r\nx-evil: 1"))
-    assert b"\r\nx-evil" not in mesh_aim(odd, MESH).request
+    assert b"\r\nx-evil" not in mesh_aim(odd, MESH).request()
 
 
 def test_the_ways_to_a_service_are_its_routes_and_everybody_who_depends_on_it_or_says_calls() -> None:
@@ -141,3 +141,8 @@ def test_where_a_gateway_listens_says_where_to_ask_and_who_else_may(address: str
 
 def test_an_address_that_is_none_is_no_place() -> None:
     assert [place_of(text) for text in ("", "8080", ":8080", "host:http")] == [None] * 4
+
+
+def test_a_traced_request_begins_a_trace_of_its_own() -> None:
+    sent = mesh_aim(service("web"), MESH).request("ab" * 16)
+    assert f"\r\ntraceparent: 00-{'ab' * 16}-{'ab' * 8}-01\r\n".encode() in sent
