@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from atoll.gateway import kept, request_log, trace
+from atoll.gateway import injection, kept, request_log, trace
 from atoll.gateway.config import DOOR, FALLBACKS, NOBODY, map_path
 from atoll.gateway.fallback import FALLS
 from atoll.gateway.limits import BUSY, FULL
@@ -91,6 +91,7 @@ _RESTORED = "".join(
 _FAILED = f"""\
   acl good status lt {FIRST_STATUS}
   acl answered var(txn.answered) -m found
+  acl answered var({injection.STRUCK}) -m str abort
   acl wanted var(txn.then) -m found
   acl falls var(txn.then) -m str {FALLS}
   acl again var(txn.again) -m found

@@ -11,8 +11,10 @@ import pytest
 
 from atoll.gateway.request_log import RequestLog
 from atoll.model.breaker import Breaker
+from atoll.model.fallback import USUAL, Fallback
 from atoll.model.fault import Fault, FaultName
 from atoll.model.names import PathText, RouteName, ServiceName
+from atoll.model.page import Page
 from atoll.model.policy import Call, Policy
 from atoll.model.route import Match, Route, Share
 from tests.contract.gateway.lines import Lines
@@ -123,6 +125,18 @@ def test_injected_failures_open_the_breaker_whose_refusals_are_not_struck(tmp_pa
         assert [haproxy.ask("/orders").status for _ in range(6)] == [500] * 6
         refused = haproxy.ask("/orders")
         assert (refused.json()["code"], injected(refused)) == ("breaker-open", None)
+
+
+@pytest.mark.parametrize("effect", [{"abort": 500}, {"abort": 503}, {"drop": True}], ids=["500", "503", "dropped"])
+def test_injected_failures_are_fallen_back_from_as_from_real_ones(tmp_path: Path, effect: dict[str, Any]) -> None:
+    policy = Policy(fallback=Fallback(static=Page(status=203, body="instead"), on=(*USUAL, "500")))
+    with (
+        Echo("o") as echo,
+        running(facts(echo.port, fault(service=ORDERS, **effect), policy=policy), tmp_path) as haproxy,
+    ):
+        answer = haproxy.ask("/orders")
+        assert (answer.status, answer.body, answer.header("x-fallback")) == (203, b"instead", "static")
+        assert echo.seen == []
 
 
 def test_the_request_log_names_the_fault(tmp_path: Path) -> None:
