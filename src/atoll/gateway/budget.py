@@ -36,13 +36,31 @@ requests."""
 _TIMES = "var(txn.tries),ltrim(+),add(0)"
 
 
+def patient_rules(column: Named) -> str:
+    """Of requests whose tries may each take long: what all that are under way may still cost is counted beforehand, for
+    nobody knows of a retry before the last answer.
+    """
+    return f"""\
+  acl patient {column("owner")},field(2,.) -m found
+  http-request track-sc2 var(txn.at),field(4,|) table {TABLE} if policied patient
+  http-request sc-inc-gpc(1,2) if policied patient
+  http-request set-var(txn.share) {column("budget")},add(0) if policied patient
+  http-request set-var(txn.budget) sc_gpc_rate(1,2),div({SHARE}),add({FLOOR}) if policied patient
+  http-request set-var(txn.budget) sc_gpc_rate(1,2),mul(txn.share),div(100),add({FLOOR}) if policied patient {{ var(txn.share) -m found }}
+  http-request set-var(txn.budget) int({MARKED_FLOOR}) if policied patient marked
+  http-request set-var(txn.tied) {column("owner")},field(2,.) if policied patient
+  http-request set-var(txn.tied) sc_conn_cur(2),mul(txn.tied),sub(txn.budget) if policied patient
+  http-request disable-l7-retry if policied patient {{ sc_gpc_rate(0,2),add(txn.tied) -m int gt 0 }}
+"""
+
+
 def request_rules(column: Named) -> str:
     """Before a request is sent; a service whose budget is spent gets it once."""
     return f"""\
   http-request set-var(txn.counted) bool(true)
   acl retried date(),sub(proc.retried) -m int lt {WINDOW}
   http-request track-sc2 var(txn.at),field(4,|) table {TABLE} if retried
-  http-request sc-inc-gpc(1,2) if retried
+  http-request sc-inc-gpc(1,2) if retried !patient
   http-request set-var(txn.budget) sc_gpc_rate(1,2),div({SHARE}),add({FLOOR}) if retried
   http-request set-var(txn.share) {column("budget")},add(0) if retried policied
   http-request set-var(txn.budget) sc_gpc_rate(1,2),mul(txn.share),div(100),add({FLOOR}) if retried policied {{ var(txn.share) -m found }}
@@ -71,4 +89,4 @@ ANSWER_RULES = f"""\
 def budget_section() -> str:
     """The table of what was retried."""
     table = line("stick-table", "type", "string", "len", "64", "size", str(KEYS), "expire", "1m", "store")
-    return f"{section('backend', TABLE)}\n{table} gpc(2),gpc_rate(2,{WINDOW}s)\n"
+    return f"{section('backend', TABLE)}\n{table} gpc(2),gpc_rate(2,{WINDOW}s),conn_cur\n"

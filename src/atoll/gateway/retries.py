@@ -82,12 +82,16 @@ def whole_word(bound: Bound) -> str:
 
 
 def owner_word(bound: Bound) -> str:
-    """`own`: this hop retries for all behind it. `never`: once an instance has had the request it stays with it."""
+    """`own`: this hop retries for all behind it. `own.<n>`: also when a try takes too long, so n times each what is under
+    way must fit into the budget. `never`: once an instance has had the request it stays with it.
+    """
     policy = bound.effective.policy
     if policy.retry is None:
         return ""
     if attempts(policy) == 0:
         return "never"
+    if TIMEOUT in policy.retry.on:
+        return f"own.{attempts(policy)}"
     return "own" if policy.retry.owns else ""
 
 
@@ -124,7 +128,7 @@ def method_rules(column: Named) -> str:
 def rules(column: Named) -> str:
     """Of a request with a policy, once it is known how much time is left."""
     return f"""\
-  acl owner {column("owner")} -m str own
+  acl owner {column("owner")} -m beg own
   acl tried {column("try")} -m len gt 0
   http-request set-timeout server {column("try")} if policied tried !bound or policied tried {{ {column("try")},sub({LEFT}) -m int lt 0 }}
   http-request disable-l7-retry if policied {{ {column("owner")} -m str never }}

@@ -1,0 +1,110 @@
+"""D14, F7: gateway → a → b → c → d, all with retries of their own, and one of them fails: nobody is asked much more often
+than the gateway is, at any distance from it, nothing is sent on after its deadline, and all is well soon after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from atoll.gateway import budget
+from atoll.model.policy import Policy
+from atoll.model.retry import Retry
+from atoll.testing.history import Call, Outcome
+from tests.fault.drivers.chain import LINKS, chain
+from tests.fault.drivers.driver_requests import by_header, driver_requests
+from tests.fault.drivers.upstream import Mood
+from tests.fault.scenario import Scenario
+
+AMPLIFIED = 1.2
+NORMAL = 5.0
+"""Seconds after the fault until every request is answered."""
+SPARE = budget.FLOOR + 2 * 3
+"""Requests that reach a link beside that: the retries that are always allowed, and those before anybody counts. The short
+form adds those that the requests of the seconds before it allow."""
+EVERYTHING = Retry(attempts=3, on=("unavailable", "closed", "timeout", "500", "502", "503", "504"))
+POLICIES = {
+    "defaults": Policy(),
+    "retries at every hop": Policy(timeout=1.6, try_timeout=0.4, retry=EVERYTHING),
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "mood"),
+    [
+        ("defaults", Mood.HANG_UP),
+        pytest.param("defaults", Mood.FAIL, marks=pytest.mark.slow),
+        ("retries at every hop", Mood.FAIL),
+        pytest.param("retries at every hop", Mood.HANG_UP, marks=pytest.mark.slow),
+        ("retries at every hop", Mood.SILENT),
+    ],
+)
+async def test_a_storm_is_no_larger_at_the_end_of_a_chain(scenario: Scenario, words: str, mood: Mood) -> None:
+    rate, seconds = (100.0, 30.0) if scenario.long else (200.0, 0.5)
+    links = LINKS if scenario.long or mood is not Mood.SILENT else LINKS[-1:]
+    offered, reached, late, normal, spare = {}, {}, {}, {}, {}
+    async with chain(scenario.folder, POLICIES[words]) as built:
+
+        async def load(name: str, seconds: float) -> list[Call]:
+            history = scenario.history(name)
+            many = 200 if mood is Mood.SILENT else 16
+            await driver_requests(
+                history, built.place, identify=by_header(), rate=rate, seconds=seconds, connections=many
+            )
+            return list(history.calls)
+
+        assert {call.outcome for call in await load("before", 0.2)} == {Outcome.OK}
+        for name in links:
+            hops = LINKS.index(name) + 1
+            for link in built.links.values():
+                link.all += link.requests
+                link.requests = link.late = 0
+            earlier = built.links[name].all / budget.SHARE if words == "defaults" else 0
+            spare[hops] = 0.0 if scenario.long else SPARE + earlier
+            built.links[name].mood = mood
+            calls = await load(f"bad-{hops}", seconds)
+            assert Outcome.OK not in {call.outcome for call in calls}, "the fault did not bite"
+            offered[hops] = len(calls)
+            reached[hops] = built.links[name].requests
+            built.links[name].mood = Mood.ANSWER
+            healed = time.monotonic()
+            well = await load(f"well-{hops}", NORMAL if scenario.long else 0.3)
+            failed = [call.end for call in well if call.outcome is not Outcome.OK]
+            normal[hops] = max(failed, default=healed) - healed
+            assert well[-1].outcome is Outcome.OK
+            late[hops] = sum(link.late for link in built.links.values())
+    ratios = {hops: round(reached[hops] / offered[hops], 2) for hops in offered}
+    scenario.measured(
+        offered=offered,
+        reached=reached,
+        amplification=ratios,
+        late=late,
+        normal_after_s={hops: round(took, 2) for hops, took in normal.items()},
+    )
+    for hops in offered:
+        assert reached[hops] <= AMPLIFIED * offered[hops] + spare[hops], ratios
+        assert normal[hops] <= NORMAL
+    assert late == dict.fromkeys(late, 0)
+
+
+@pytest.mark.parametrize("words", POLICIES)
+async def test_an_inner_instance_that_dies_costs_nobody_an_answer(scenario: Scenario, words: str) -> None:
+    async with chain(scenario.folder, POLICIES[words]) as built:
+        history = scenario.history()
+
+        async def load() -> None:
+            await driver_requests(history, built.place, identify=by_header(), rate=100, seconds=scenario.times(1, 10))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(load())
+            for name in ("c", "d", "b"):
+                await asyncio.sleep(scenario.times(1, 10) / 4)
+                link = built.links[name]
+                link.dead = {built.ports[name][0]}
+                await asyncio.sleep(0.03)  # what is on its way when it dies; then nobody listens, or it is back
+                link.dead = set()
+    failed = [call for call in history.calls if call.outcome is not Outcome.OK]
+    scenario.measured(requests=len(history.calls), failed=len(failed))
+    assert not failed
