@@ -36,5 +36,7 @@ def log_to_console(console: Console, verbose: int, *, plain: bool) -> None:
     handler = ConsoleHandler(console, stamped=plain)
     root = logging.getLogger("atoll")
     root.handlers[:] = [handler]
-    root.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+    wanted = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    handler.setLevel(wanted)  # others may want more
+    root.setLevel(wanted)
     root.propagate = False

@@ -12,6 +12,9 @@ from typing import Any
 
 from atoll.kit.text import scrub
 
+FORMAT, TIME = "%(asctime)s %(levelname)-7s %(name)s %(message)s", "%H:%M:%S"
+"""Of a line, and of the time in it."""
+
 
 class Log:
     """A named logger whose methods take fields instead of formatted text."""
@@ -55,7 +58,7 @@ def _value(value: Any) -> str:
 def log_to_stderr(level: str = "INFO") -> None:
     """Send atoll's own log lines to stderr, with time and level; replaces an earlier call's handler."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(logging.Formatter(FORMAT, TIME))
     root = logging.getLogger("atoll")
     root.handlers[:] = [handler]
     root.setLevel(level)

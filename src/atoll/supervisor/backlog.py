@@ -212,10 +212,13 @@ def _split(data: bytes, offset: int, piece: Piece) -> None:
 
 
 class Backlog:
-    """The lines of every instance under `folder` that were not taken yet. `places` by `service/instance`."""
+    """The lines of every instance under `folder` that were not taken yet. `places` by `service/instance`. `service`: whose
+    instances all of them are, whatever their folders are called.
+    """
 
-    def __init__(self, folder: Path, places: Mapping[str, Place]) -> None:
+    def __init__(self, folder: Path, places: Mapping[str, Place], service: str = "") -> None:
         self._folder = folder
+        self._service = service
         self._places = dict(places)
         self._cursors: dict[str, _Cursor] = {}
         self._turn = 0
@@ -248,11 +251,10 @@ class Backlog:
 
     def _look(self) -> None:
         """Notice instances that are new, and those whose files are gone."""
-        found = {f"{source.service}/{source.instance}": source for source in sources(self._folder)}
+        found = {f"{self._service or source.service}/{source.instance}": source for source in sources(self._folder)}
         for name in self._cursors.keys() - found.keys():
             self._cursors.pop(name).close()
         for name, source in found.items():
             if name not in self._cursors:
-                self._cursors[name] = _Cursor(
-                    source.service, source.instance, source.path, self._places.pop(name, None)
-                )
+                place = self._places.pop(name, None)
+                self._cursors[name] = _Cursor(self._service or source.service, source.instance, source.path, place)

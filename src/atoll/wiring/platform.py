@@ -30,6 +30,7 @@ from atoll.wiring import telemetry_ports
 from atoll.wiring.console import Console, Stop
 from atoll.wiring.mesh import choosing, left, moved, settled
 from atoll.wiring.node import Node
+from atoll.wiring.own_log import own_log
 from atoll.wiring.telemetry_part import possible
 from atoll.wiring.telemetry_words import with_words
 
@@ -48,8 +49,15 @@ async def run_platform(
     """
     one_arena()
     forget_allocator()
+    with own_log(settings):
+        await _kept_up(loaded, settings, console, selected(loaded.project, services), stop)
+
+
+async def _kept_up(
+    loaded: Loaded, settings: Settings, console: Console, wanted: frozenset[ServiceName], stop: Stop
+) -> None:
+    """Run the node; once more where somebody was faster with its ports."""
     clock = SystemClock()
-    wanted = selected(loaded.project, services)
     asked = settings.telemetry.enabled
     settings = possible(settings)
     for last in (False, False, True):

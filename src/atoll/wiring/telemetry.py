@@ -30,7 +30,7 @@ from atoll.settings import Settings
 from atoll.supervisor.backlog import Backlog, Place
 from atoll.telemetry.engine import Engine
 from atoll.telemetry.process import Outside, Process, running
-from atoll.wiring.observed import observing
+from atoll.wiring.observed import OWN, observing
 from atoll.wiring.telemetry_ports import VARIABLES
 
 NICE = 5
@@ -91,7 +91,7 @@ async def serving(
             tokens=tokens,
             lines={
                 "stdout": functools.partial(_backlog, settings.logs),
-                "platform": functools.partial(_backlog, settings.state / "platform"),
+                "platform": functools.partial(_own_backlog, settings.state / "platform"),
             },
         )
         async with (
@@ -104,6 +104,12 @@ async def serving(
 def _backlog(folder: Path, places: Mapping[str, tuple[int, str, int]]) -> Backlog:
     """The captured output under `folder`, from where it was left."""
     return Backlog(folder, {name: Place(*place) for name, place in places.items()})
+
+
+def _own_backlog(folder: Path, places: Mapping[str, tuple[int, str, int]]) -> Backlog:
+    """The same of atoll's own processes: node, control plane and telemetry are instances of one service."""
+    own = {f"{OWN}/{name.rpartition('/')[2]}": Place(*place) for name, place in places.items()}
+    return Backlog(folder, own, OWN)
 
 
 def open_engine(settings: Settings) -> Engine:

@@ -198,3 +198,15 @@ def test_a_file_that_cannot_be_read_does_not_end_the_others(tmp_path: Path, monk
     assert texts(lines) == ["b"]
     monkeypatch.undo()
     assert texts(lines) == ["a"]
+
+
+def test_all_may_be_instances_of_one_service_whatever_their_folders_are_called(tmp_path: Path) -> None:
+    write(tmp_path, "node-1", "1.000 |a")
+    first = Backlog(tmp_path, {}, "atoll")
+    OPEN.append(first)
+    (piece,) = first.poll()
+    assert (piece.service, piece.instance, piece.texts) == ("atoll", "node-1", ["a"])
+    write(tmp_path, "node-1", "2.000 |b")
+    again = Backlog(tmp_path, {"atoll/node-1": piece.place}, "atoll")
+    OPEN.append(again)
+    assert [one.texts for one in again.poll()] == [["b"]]

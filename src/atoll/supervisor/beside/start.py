@@ -16,6 +16,8 @@ from . import libraries, lines, unseen
 from .imports import Action, when_imported
 from .note import note
 
+PATIENCE = 2.0
+"""Seconds; making the providers takes a tenth of one."""
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .serving import Door
@@ -86,18 +88,23 @@ class _Sdk:
     def __init__(self) -> None:
         self.door: Door | None = None
         self._tried = False
+        self._settled = False
         self._lock = threading.RLock()
+        """Not waited for longer than PATIENCE: it may have been held by a thread that a fork left behind."""
 
     def ready(self) -> bool:
-        """Make them if nobody has."""
-        if not self._tried:
-            with self._lock:
+        """Make them if nobody has; whoever comes meanwhile waits, so that of the first requests none is missed."""
+        if not self._settled and self._lock.acquire(timeout=PATIENCE):
+            try:
                 if not self._tried:
                     self._tried = True
                     try:
                         self.door = _make()
                     except Exception as error:
                         note("not instrumented", error)
+                    self._settled = True
+            finally:
+                self._lock.release()
         return self.door is not None
 
 
