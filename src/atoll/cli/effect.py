@@ -16,6 +16,7 @@ from atoll.model.breaker import Breaker, BreakerState, BreakerWord
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.policy import Effective, Policy
 from atoll.model.report import BreakerReport, LimitReport, ServerReport
+from atoll.model.retry import Retry
 from atoll.model.service import Service
 
 BUILT_IN = "built in"
@@ -60,6 +61,10 @@ def text_of(value: Any) -> str:
     if isinstance(value, Breaker):
         rule = f"{value.errors}% of at least {value.min_requests} in {value.window:g}s"
         return f"{rule}, then open {value.open:g}s, {value.probes} probes"
+    if isinstance(value, Retry):
+        methods = f" of {', '.join(value.methods)}" if value.methods else ""
+        more = f"{value.attempts} more{methods} on {', '.join(value.on)}, {value.budget}% of requests"
+        return more if value.attempts else "off"
     if isinstance(value, float):
         return f"{value:g}s" if value >= 1 else f"{value * 1000:g}ms"
     if isinstance(value, msgspec.Struct):

@@ -65,6 +65,11 @@ def test_each_value_is_told_with_who_said_it(
     assert breaker[0] in (..., found["circuit_breaker"][0])
 
 
+def test_retries_are_told_where_nobody_says_a_word_as_well(cli: Cli, shop: FakeApi) -> None:
+    assert said(cli, "orders", "web")["retry"] == ("3 more on unavailable, closed, 10% of requests", "built in")
+    assert said(cli, "web", "->", "orders")["try_timeout"] == ("off", "built in")
+
+
 def test_the_instances_that_would_get_it_are_named_and_the_others_with_their_cause(cli: Cli, shop: FakeApi) -> None:
     told = cli("explain", "GET", "/api/orders/7").out
     assert "goes to orders-1" in told

@@ -14,6 +14,7 @@ from atoll.cli.invocation import Invocation
 from atoll.cli.options import command, complete_services
 from atoll.cli.show import Cell, service_cell, state_cell
 from atoll.errors import Unreachable
+from atoll.gateway.config import Traits
 from atoll.gateway.explain import Explanation, Part, candidates
 from atoll.gateway.explain import explain as decided
 from atoll.gateway.upstream import Upstream
@@ -21,6 +22,7 @@ from atoll.model import effective
 from atoll.model.answers import NodeView
 from atoll.model.names import service_name
 from atoll.model.policy import Effective
+from atoll.model.retry import Retry
 from atoll.model.route import Route
 from atoll.model.service import Service
 from atoll.model.snapshot import Snapshot
@@ -142,7 +144,10 @@ def _told(
         title=title,
         service=service.name,
         percent=percent,
-        policy=(*values(found, {"timeout": knobs.server_timeout}), *room(service)),
+        policy=(
+            *values(found, {"timeout": knobs.server_timeout, "retry": Retry(attempts=Traits().retries)}),
+            *room(service),
+        ),
         instances=instances,
         now=crowded(found, service, (each for node in seen for each in node.report.limits))
         or outcome(instances, breaker, service.breaker_word, wall),
