@@ -317,7 +317,8 @@ class _Reading:
 
 def _facts_of(root: schema.Root, name: str, around: Surroundings) -> Facts:
     """The facts of `root`, for the project called `name`; services whose profiles are not on are left out."""
-    facts = Facts(name, defaults=policy_of(root.gateway.defaults))
+    facts = Facts(name)
+    facts.defaults = policy_of(root.gateway.defaults, ("gateway", "defaults"), facts, around)
     peers = peer_variables(root.services)
     scraped = scraped_services(root, facts)
     for key, service in root.services.items():

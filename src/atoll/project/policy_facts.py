@@ -8,10 +8,13 @@ from atoll.model.names import ServiceName
 from atoll.model.policy import Call, Policy
 from atoll.model.retry import NEVER, Retry
 from atoll.project import schema
+from atoll.project.facts import Facts, Surroundings
+from atoll.project.fallback_facts import errors_of, fallback_of
+from atoll.project.finding import Path
 
 
-def policy_of(said: schema.Policy) -> Policy:
-    """The policy in a part of the file; what is not said is None."""
+def policy_of(said: schema.Policy, here: Path, facts: Facts, around: Surroundings) -> Policy:
+    """The policy in the part of the file at `here`; what is not said is None."""
     breaker = said.circuit_breaker
     return Policy(
         timeout=said.timeout,
@@ -20,6 +23,8 @@ def policy_of(said: schema.Policy) -> Policy:
         max_concurrency=said.max_concurrency,
         priority=None if said.priority is None else Priority(said.priority),
         circuit_breaker=None if breaker is None else _breaker(breaker),
+        fallback=fallback_of(said.fallback, (*here, "fallback"), facts, around),
+        errors=errors_of(said.errors, (*here, "errors"), facts, around),
     )
 
 
@@ -28,9 +33,12 @@ def queue_of(said: schema.Service) -> Queue | None:
     return None if said.queue is None else Queue(size=said.queue.size, timeout=said.queue.timeout)
 
 
-def calls_of(said: schema.Service) -> dict[ServiceName, Call]:
+def calls_of(said: schema.Service, here: Path, facts: Facts, around: Surroundings) -> dict[ServiceName, Call]:
     """What a service says of those it calls; their ports are given when the project is planned."""
-    return {ServiceName(name): Call(policy=policy_of(call)) for name, call in said.calls.items()}
+    return {
+        ServiceName(name): Call(policy=policy_of(call, (*here, "calls", name), facts, around))
+        for name, call in said.calls.items()
+    }
 
 
 def _retry(said: schema.Retry | None) -> Retry | None:

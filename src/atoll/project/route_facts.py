@@ -39,7 +39,7 @@ def add_route(said: schema.Route, index: int, facts: Facts, around: Surroundings
                 match=match,
                 shares=on,
                 rewrite=None if said.rewrite is None else PathText(_prefix(said.rewrite.path_prefix)),
-                policy=policy_of(said),
+                policy=policy_of(said, here, facts, around),
                 defaults=facts.defaults,
                 origin=facts.name,
             )

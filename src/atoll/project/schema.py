@@ -14,6 +14,7 @@ from atoll.model.breaker import COUNT_CEILING, FAILURES, OPEN_CEILING, PROBES_CE
 from atoll.model.bulkhead import CONCURRENCY_CEILING, QUEUE_CEILING, WAIT_CEILING, WAIT_FLOOR
 from atoll.model.checked import CHECK_FLOOR, DURATION_CEILING, SCRAPE_FLOOR
 from atoll.model.failover import RETURN_CEILING
+from atoll.model.fallback import AGE_CEILING, AGE_FLOOR, TIMEOUT_CEILING, TIMEOUT_FLOOR
 from atoll.model.retry import ATTEMPTS_CEILING, METHODS, REASONS, USUAL
 from atoll.model.retry import Retry as RetryFact
 from atoll.project import words
@@ -209,6 +210,61 @@ class Retry(Part):
     """Share of the service's requests that may be sent again, beside 20 in 10 s."""
 
 
+class ErrorPage(Part):
+    """What the gateway answers in place of an error of its own."""
+
+    body: Any = None
+    """Text, or a map or list, which is given as JSON; at most 8 KiB."""
+    file: str | None = None
+    """A text file instead, relative to the project's folder; it is read when the project is applied."""
+    content_type: Text | None = None
+    """Default: application/json for a map or list, by a file's ending, else text/plain."""
+    headers: dict[str, Text] = {}
+    """More headers of the answer."""
+
+
+class FixedAnswer(ErrorPage):
+    """A fixed answer."""
+
+    status: Annotated[int, words.whole(200, 599)] = 200
+    """Its status."""
+
+
+class OtherService(Part):
+    """Another service that is asked instead."""
+
+    service: str
+    """Its name."""
+    path: Text | None = None
+    """The path, and maybe a query, that it gets; `{1}` to `{5}` are segments of the path that the failed service got. Default:
+    the same path."""
+    timeout: Annotated[float | None, words.duration(least=TIMEOUT_FLOOR, most=TIMEOUT_CEILING)] = None
+    """Time it has, in place of its own."""
+
+
+class LastGood(Part):
+    """The last good answer to the same GET, by anybody who did not say who they are."""
+
+    max_age: Annotated[float, words.duration(least=AGE_FLOOR, most=AGE_CEILING)] = 3600.0
+    """How old it may be."""
+
+
+class Fallback(Part):
+    """What is answered when a service failed: its last good answer, if there is one, else another service's or a fixed one."""
+
+    enabled: Truth = True
+    """Whether there is one; `false` also takes away what a more general place says."""
+    on: Annotated[list[str] | None, words.word_list()] = None
+    """What counts as failed: statuses of the service's answers, and `no-instance`, `unreachable`, `bad-answer`, `timeout`,
+    `breaker-open`, `over-limit`. Default: all of these words, 502, 503 and 504."""
+    static: Annotated[FixedAnswer | None, words.short("body", FixedAnswer)] = None
+    """A fixed answer; text alone is its body."""
+    service: Annotated[OtherService | None, words.short("service", OtherService)] = None
+    """Another service; text alone is its name."""
+    last_good: Annotated[LastGood | None, words.short("max_age", LastGood)] = None
+    """The last good answer; a duration alone is its largest age."""
+
+
 class Policy(Part):
     """What protects calls."""
 
@@ -226,6 +282,10 @@ class Policy(Part):
     circuit_breaker: Annotated[CircuitBreaker | None, words.switchable(CircuitBreaker)] = None
     """Keeps callers from the service while it fails: `true` or a map says when, `false` never does. Said of a route or a call it
     counts only that one's requests, in place of the service's own."""
+    fallback: Annotated[Fallback | None, words.switchable(Fallback)] = None
+    """What is answered when the service failed; `false`: nothing in its place."""
+    errors: dict[str, ErrorPage] = {}
+    """What the gateway answers, by status (502, 503, 504), where it would say an error about the service."""
 
 
 class Queue(Part):

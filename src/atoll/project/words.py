@@ -328,6 +328,31 @@ def switchable(part: Any) -> BeforeValidator:
     return BeforeValidator(check, json_schema_input_type=bool | part)
 
 
+def short(key: str, part: Any) -> BeforeValidator:
+    """A map; text or a number alone stands for one with nothing but `key`."""
+
+    def check(raw: Any) -> Any:
+        if isinstance(raw, str | int | float) and not isinstance(raw, bool):
+            return {key: raw}
+        if not isinstance(raw, dict):
+            raise _wrong(f"should be a map, or its `{key}`")
+        return raw
+
+    return BeforeValidator(check, json_schema_input_type=TextOrNumber | part)
+
+
+def word_list() -> BeforeValidator:
+    """A list of words; numbers count as written, one word alone as a list of it."""
+
+    def check(raw: Any) -> Any:
+        items = [written(item) for item in (raw if isinstance(raw, list) else [raw])]
+        if not all(isinstance(item, str) for item in items):
+            raise _wrong("should be a list of words")
+        return [str(item) for item in items]
+
+    return BeforeValidator(check, json_schema_input_type=list[TextOrNumber] | TextOrNumber)
+
+
 def shorthand(service: Any) -> BeforeValidator:
     """A service written as its command alone."""
 
