@@ -26,11 +26,8 @@ from atoll.model.names import ServiceName
 from atoll.model.project import Project
 from atoll.model.route import Route
 from atoll.model.service import BalanceKind, Check, Condition, Mode, Restart, Run, Service
-<<<<<<< HEAD
 from atoll.project.failover_valid import check_failovers
-=======
 from atoll.project.fallbacks_valid import check_fallbacks
->>>>>>> 8366d81 (fallback: and errors: in atoll.yaml, with every mistake at its place; docs)
 from atoll.project.finding import Code, Finding, Path, invalid
 from atoll.project.node import KEY
 from atoll.project.policies_valid import check_policies

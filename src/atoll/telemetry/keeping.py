@@ -44,7 +44,8 @@ WHERE Arrived > fromUnixTimestamp64Milli({after:Int64}) AND Arrived <= fromUnixT
 TRACES = """
 SELECT lower(hex(TraceId)) AS id,
     max(StatusCode = 2 OR HttpStatus >= 500) AS failed,
-    max(Source != 'otlp' AND (SpanAttributes['atoll.mark'] != '' OR SpanAttributes['atoll.redispatched'] = 'true')) AS degraded,
+    max(Source != 'otlp' AND (SpanAttributes['atoll.mark'] != '' OR SpanAttributes['atoll.fallback'] != ''
+        OR SpanAttributes['atoll.redispatched'] = 'true')) AS degraded,
     maxMap(map(toString(ServiceName), Duration)) AS longest
 FROM spans
 WHERE Timestamp >= fromUnixTimestamp64Milli({start:Int64}) AND TraceId != toFixedString('', 16) AND TraceId IN

@@ -15,7 +15,7 @@ from atoll.errors import StorageIncompatible
 from atoll.telemetry.engine import Engine
 from atoll.telemetry.macros import expand
 
-MIGRATIONS: tuple[str, ...] = ("spans", "logs", "requests", "metrics", "request_views")
+MIGRATIONS: tuple[str, ...] = ("spans", "logs", "requests", "metrics", "grpc", "request_views")
 """What makes version n+1 of version n: names of files in schema/."""
 
 VERSIONS = """

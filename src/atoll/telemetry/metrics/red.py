@@ -1,7 +1,7 @@
 """Requests as series, without a sample stored: the gateway's roll-up of ten seconds, told as Prometheus' counters.
 
 `atoll_requests_total`, `atoll_request_duration_seconds_bucket`, `_sum`, `_count`, with edge, service, route, instance,
-caller, method and code. They count from midnight (UTC), with a zero right after it, so rates over midnight are exact;
+caller, fallback, method and code. They count from midnight (UTC), with a zero right after it, so rates over midnight are exact;
 a series begins with a zero where its first request came, so no increase is lost, and ends an hour after its last.
 """
 
@@ -41,6 +41,7 @@ COLUMNS = {
     "route": "toString(Route)",
     "instance": "toString(Instance)",
     "caller": "toString(Caller)",
+    "fallback": "toString(Fallback)",
     "method": "toString(Method)",
     "code": "if(Status = 0, '', toString(Status))",
 }

@@ -1,14 +1,23 @@
 -- How a line of the request log is read. These views hold nothing and may be made anew.
 
--- grpc-status, when the answer has it in its head and is not 0: a call that failed before its first message. Of these codes
--- the service is the cause, as a 5xx is: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-ALTER TABLE read_requests ADD COLUMN IF NOT EXISTS Grpc UInt8;
+-- What a fallback gave in the service's place (static, service, last-good), and upon which failure. An attempt that failed
+-- and got one is a span below its request and counts nowhere; what the service asked instead did is a call from the one
+-- in whose place it answered.
+ALTER TABLE read_requests ADD COLUMN IF NOT EXISTS Fallback LowCardinality(String), ADD COLUMN IF NOT EXISTS Failure LowCardinality(String), ADD COLUMN IF NOT EXISTS Attempt UInt8;
+
+ALTER TABLE requests ADD COLUMN IF NOT EXISTS Fallback LowCardinality(String), MODIFY ORDER BY (Service, Edge, Time, Route, Instance, Caller, Method, Status, Fallback);
 
 DROP VIEW IF EXISTS raw_requests_read;
 
 CREATE MATERIALIZED VIEW raw_requests_read TO read_requests AS
 WITH
     splitByChar('|', Target, 3) AS target,
+    splitByChar('@', r.Mark, 3) AS told,
+    length(told) = 3 AS around,
+    multiIf(around, told[1], r.Mark = '-', '', r.Mark) AS mark,
+    if(around, told[2], r.Server) AS server,
+    if(around, told[3], r.Retries) AS retries,
+    startsWith(mark, 'fallback-') AS served,
     toInt64OrZero(Ended) * 1000 AS stopped,
     toUInt64(greatest(toInt64OrZero(Active), 0)) * 1000 AS active,
     toUInt64(if(toInt64OrZero(Started) > 0, greatest(toInt64OrZero(Ended) - toInt64OrZero(Started), 0), active)) AS took,
@@ -16,7 +25,7 @@ WITH
     arrayMap(said -> if(position(said, '#') = 0, said, toValidUTF8(decodeURLComponent(replaceAll(replaceAll(said, '%', '%25'), '#', '%')))),
         splitByChar('|', substring(r.Headers, 2, greatest(length(r.Headers), 2) - 2))) AS headers
 SELECT
-    if(startsWith(r.Edge, 'tcp'), 'tcp', if(r.Edge = 'mesh', 'mesh', 'gateway')) AS Edge,
+    multiIf(startsWith(r.Edge, 'tcp'), 'tcp', r.Edge IN ('mesh', 'attempt', 'instead'), 'mesh', 'gateway') AS Edge,
     ended - toIntervalMicrosecond(least(took, 8640000000000)) AS Started,
     ended AS Ended,
     took AS Duration,
@@ -24,18 +33,18 @@ SELECT
     if(r.Parent = '-', '', r.Parent) AS Parent,
     if(length(target) != 3 OR position(target[1], '>') > 0, '', target[1]) AS Route,
     multiIf(length(target) != 3, '', target[3] NOT IN ('', '-'), target[3], substringIndex(target[2], ':', 1)) AS Service,
-    if(r.Server IN ('<NOSRV>', '-', ''), '', substring(r.Server, 1, length(r.Server) - 9)) AS Instance,
+    if(server IN ('<NOSRV>', '-', ''), '', substring(server, 1, length(server) - 9)) AS Instance,
     multiIf(position(target[1], '>') > 0, substringIndex(target[1], '>', 1), r.Caller = '-', '', r.Caller) AS Caller,
     multiIf(
-        r.Edge NOT IN ('gateway', 'mesh'), '',
+        r.Edge NOT IN ('gateway', 'mesh', 'attempt', 'instead'), '',
         r.Method IN ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT', 'QUERY'), r.Method,
         '_OTHER') AS Method,
     if(r.Protocol IN ('HTTP/1.0', 'HTTP/1.1', 'HTTP/2.0', 'HTTP/3.0'), replaceOne(substring(r.Protocol, 6), '2.0', '2'), '') AS Protocol,
     toUInt16OrZero(r.Status) AS Status,
-    if(startsWith(r.Termination, '-'), '', r.Termination) AS Termination,
-    Status >= 500 OR Grpc IN (2, 4, 12, 13, 14, 15) OR (Status != 101 AND substring(r.Termination, 1, 1) IN ('S', 's', 'I', 'R', 'D', 'K', 'U')) AS Failed,
-    toUInt16OrZero(replaceOne(r.Retries, '+', '')) AS Retries,
-    startsWith(r.Retries, '+') AS Moved,
+    if(startsWith(r.Termination, '-') OR Attempt, '', r.Termination) AS Termination,
+    Status >= 500 OR Grpc IN (2, 4, 12, 13, 14, 15) OR (Status != 101 AND NOT Attempt AND substring(r.Termination, 1, 1) IN ('S', 's', 'I', 'R', 'D', 'K', 'U')) AS Failed,
+    toUInt16OrZero(replaceOne(retries, '+', '')) AS Retries,
+    startsWith(retries, '+') AS Moved,
     toUInt32OrZero(r.Reading) AS Reading,
     toUInt32OrZero(r.Waiting) AS Waiting,
     toUInt32OrZero(r.Connecting) AS Connecting,
@@ -44,8 +53,11 @@ SELECT
     toUInt64OrZero(r.BytesOut) AS BytesOut,
     if(r.Client = '-', '', r.Client) AS Client,
     if(match(headers[1], '^[A-Za-z0-9._-]{1,128}$'), headers[1], '') AS RequestId,
-    if(startsWith(r.Mark, 'grpc='), toUInt8OrZero(substring(r.Mark, 6)), 0) AS Grpc,
-    if(r.Mark = '-' OR Grpc > 0, '', r.Mark) AS Mark,
+    r.Edge = 'attempt' AS Attempt,
+    if(served, substring(splitByChar(':', mark, 2)[1], 10), '') AS Fallback,
+    multiIf(Attempt, mark, served, splitByChar(':', mark, 2)[2], '') AS Failure,
+    if(startsWith(mark, 'grpc='), toUInt8OrZero(substring(mark, 6)), 0) AS Grpc,
+    if(Attempt OR served OR Grpc > 0, '', mark) AS Mark,
     headers[2] AS Host,
     if(r.Path = '-', '', toValidUTF8(r.Path)) AS Path,
     headers[3] AS UserAgent
@@ -66,7 +78,7 @@ SELECT
     toFixedString(unhex(substring(r.Parent, 37, 16)), 8) AS ParentSpanId,
     concat(r.Method, ' ', multiIf(r.Route != '', r.Route, r.Service != '', r.Service, 'refused')) AS SpanName,
     2 AS SpanKind,
-    toString(r.Edge) AS ServiceName,
+    if(r.Attempt, 'attempt', toString(r.Edge)) AS ServiceName,
     if(r.Edge = 'mesh', 'mesh', 'gateway') AS Source,
     r.Route AS Route,
     r.Method AS HttpMethod,
@@ -98,6 +110,8 @@ SELECT
         'atoll.connect_ms', toString(r.Connecting),
         'atoll.response_ms', toString(r.Answering),
         'atoll.termination', toString(r.Termination),
+        'atoll.fallback', toString(r.Fallback),
+        'atoll.failure', toString(r.Failure),
         'atoll.mark', toString(r.Mark))), 'Map(LowCardinality(String), String)') AS SpanAttributes,
     r.Duration * 1000 AS Duration,
     if(r.Failed, 2, 0) AS StatusCode,
@@ -113,3 +127,25 @@ SELECT
          'the client went silent', 'the instance was taken out in the middle of the answer', 'the connection was ended on purpose'], '')) AS StatusMessage
 FROM read_requests AS r
 WHERE r.Edge != 'tcp' AND (r.Trace = '' OR bitTest(reinterpretAsUInt8(unhex(substring(r.Trace, 54, 2))), 0));
+
+DROP VIEW IF EXISTS read_requests_sums;
+
+CREATE MATERIALIZED VIEW read_requests_sums TO requests AS
+WITH if(r.Status = 101, (toUInt64(r.Reading) + r.Waiting + r.Connecting + r.Answering) * 1000, r.Duration) AS took
+SELECT
+    toStartOfInterval(toDateTime(r.Ended, 'UTC'), toIntervalSecond(10)) AS Time,
+    r.Edge AS Edge, r.Service AS Service, r.Route AS Route, r.Instance AS Instance, r.Caller AS Caller, r.Fallback AS Fallback, r.Method AS Method, r.Status AS Status,
+    count() AS Count,
+    sum(r.Failed) AS Failed,
+    sum(took) AS DurationSum,
+    sumMap(map(roundDown(took - (took > 0), [0, 100, 125, 160, 200, 250, 320, 400, 500, 630, 800, 1000, 1250, 1600, 2000, 2500, 3200, 4000, 5000, 6300, 8000, 10000, 12500, 16000, 20000, 25000, 32000, 40000, 50000, 63000, 80000, 100000, 125000, 160000, 200000, 250000, 320000, 400000, 500000, 630000, 800000, 1000000, 1250000, 1600000, 2000000, 2500000, 3200000, 4000000, 5000000, 6300000, 8000000, 10000000, 12500000, 16000000, 20000000, 25000000, 32000000, 40000000, 50000000, 63000000, 80000000, 100000000])::UInt32, 1::UInt64)) AS Buckets,
+    sum(r.Waiting) AS WaitingSum,
+    sum(r.Connecting) AS ConnectingSum,
+    sum(r.Answering) AS AnsweringSum,
+    sum(r.Retries) AS Retries,
+    sum(r.Moved) AS Redispatches,
+    sum(r.BytesIn) AS BytesIn,
+    sum(r.BytesOut) AS BytesOut
+FROM read_requests AS r
+WHERE NOT r.Attempt
+GROUP BY Time, Edge, Service, Route, Instance, Caller, Fallback, Method, Status;

@@ -3,7 +3,7 @@
 
 CREATE TABLE IF NOT EXISTS raw_requests
 (
-    Edge String,         -- gateway, mesh, tcp:PORT: the listener
+    Edge String,         -- gateway, mesh, tcp:PORT: the listener; attempt: one that failed and got a fallback; instead: to a service asked instead
     Client String,       -- address; '-': on the mesh and tcp
     Run String,          -- start of the HAProxy process that wrote it, ms
     Line String,         -- its number, counted from 0 for each Run and Edge
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS raw_requests
     Active String,
     BytesIn String,
     BytesOut String,
-    Mark String,         -- of breaker and fallback
+    Mark String,         -- of breaker and fallback; mark@server@retries: there was a way around, which tells what lay behind it
     Headers String,      -- {x-request-id|host|user-agent}, on the mesh {x-request-id}: as they came, a byte that is not plain as #09
     Path String,
     Complete String      -- '.2': the line is whole, and of this layout
@@ -101,7 +101,7 @@ GROUP BY Time, Edge, Service, Route, Instance, Caller, Method, Status;
 CREATE TABLE IF NOT EXISTS request_lines
 (
     Run   UInt64,                                   -- start of the process, ms since 1970
-    Edge  LowCardinality(String),                   -- gateway, mesh, tcp:PORT
+    Edge  LowCardinality(String),                   -- gateway, mesh, tcp:PORT, attempt, instead
     Day   SimpleAggregateFunction(max, Date),
     Last  SimpleAggregateFunction(max, UInt64),     -- the highest number seen; the first one is 0
     Lines SimpleAggregateFunction(sum, UInt64)

@@ -289,3 +289,70 @@ def test_a_call_with_a_port_of_its_own_tells_who_calls(engine: Engine) -> None:
     write(engine, {"Edge": "mesh", "Target": "web>orders|slot:http:1|orders", "Headers": "{}"})
     (span,) = spans(engine)
     assert (span["Route"], span["SpanAttributes"]["atoll.caller"], span["ServiceName"]) == ("", "web", "mesh")
+
+
+def test_a_request_with_a_way_around_tells_who_answered_it(engine: Engine) -> None:
+    write(engine, {"Server": "main", "Mark": "probe@orders-2:0123abcd@+1"})
+    (span,) = spans(engine)
+    told = span["SpanAttributes"]
+    assert (told["atoll.instance"], told["atoll.attempts"], told["atoll.redispatched"], told["atoll.mark"]) == (
+        "orders-2", "2", "true", "probe",
+    )  # fmt: skip
+    assert not {"atoll.fallback", "atoll.failure"} & told.keys()
+
+
+def test_a_fallback_is_one_request_that_went_well_and_its_attempt_and_the_other_services_call_stand_below(
+    engine: Engine,
+) -> None:
+    def below(span: str) -> dict[str, str]:
+        return {
+            "Trace": f"00-{TRACE}-{span}-01",
+            "Parent": PLAIN["Trace"],
+            "Client": "-",
+            "Started": "-",
+            "Headers": "-",
+        }
+
+    write(
+        engine,
+        {"Server": "alt", "Retries": "+1", "Mark": "fallback-service@@0"},
+        {
+            **below("b" * 16),
+            "Edge": "attempt",
+            "Status": "503",
+            "Mark": "no-instance",
+            "Termination": "CD",
+            "Server": "<NOSRV>",
+        },
+        {**below("c" * 16), "Edge": "instead", "Target": "|best|best", "Caller": "orders", "Server": "best-1:0123abcd"},
+    )
+    found = {span["span"]: span for span in spans(engine)}
+    request, attempt, other = found[SPAN], found["b" * 16], found["c" * 16]
+    assert (request["ServiceName"], request["HttpStatus"], request["StatusCode"]) == ("gateway", 200, 0)
+    assert request["SpanAttributes"]["atoll.fallback"] == "service"
+    assert (
+        not {"atoll.instance", "atoll.attempts", "atoll.redispatched", "atoll.mark"} & request["SpanAttributes"].keys()
+    )
+    assert attempt["parent"] == other["parent"] == SPAN
+    assert (attempt["ServiceName"], attempt["HttpStatus"], attempt["StatusCode"]) == ("attempt", 503, 2)
+    assert (attempt["SpanAttributes"]["atoll.failure"], attempt["StatusMessage"]) == ("no-instance", "")
+    assert (other["ServiceName"], other["SpanAttributes"]["atoll.instance"]) == ("mesh", "best-1")
+    sums = engine.rows(
+        "SELECT toString(Edge) AS edge, Service, Caller, Instance, Fallback, sum(Count) AS count, sum(Failed) AS failed "
+        "FROM requests GROUP BY ALL ORDER BY edge"
+    )
+    assert [tuple(row.values()) for row in sums] == [
+        ("gateway", "orders", "", "", "service", 1, 0),
+        ("mesh", "best", "orders", "best-1", "", 1, 0),
+    ]
+
+
+def test_a_fixed_answer_tells_what_had_failed(engine: Engine) -> None:
+    write(engine, {"Server": "main", "Mark": "fallback-static:breaker-open@@0"})
+    (span,) = spans(engine)
+    told = span["SpanAttributes"]
+    assert (told["atoll.fallback"], told["atoll.failure"], "atoll.instance" in told) == (
+        "static",
+        "breaker-open",
+        False,
+    )
