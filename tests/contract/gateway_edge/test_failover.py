@@ -11,7 +11,10 @@ import pytest
 
 from atoll.kit.clock import SystemClock
 from atoll.model.failover import Failover, FailoverWord, parse_group
+from atoll.model.fallback import Fallback
 from atoll.model.names import InstanceId, ServiceName, Token
+from atoll.model.page import Page
+from atoll.model.policy import Policy
 from tests.contract.gateway_edge.world import Client, Upstream, World
 
 ORDERS = ServiceName("orders")
@@ -152,3 +155,22 @@ async def test_when_no_group_has_an_instance_the_answer_says_so(world: World) ->
     answer = await world.get("/orders/x")
     document = msgspec.json.decode(answer.body)
     assert (answer.status, document["code"], document["service"]) == (503, "no-instance", "orders")
+
+
+async def test_a_fallback_is_the_last_resort_behind_the_groups(world: World) -> None:
+    found = await shop(world, "orders", "lite")
+    fallback = Fallback(static=Page(body="sorry"))
+    known = world.snapshot.services[ORDERS]
+    world.snapshot.services[ORDERS] = msgspec.structs.replace(known, policy=Policy(fallback=fallback))
+    world.route("api", "/api", "orders")
+    await world.push()
+    await world.until(lambda: world.driver.config.pages != ())
+    assert {(await world.get("/api/x")).body for _ in range(6)} == {"a", "b"}
+    for name in ("a", "b"):
+        world.gone("orders", name)
+    await world.push()
+    assert await answers(world) == {"lite"}
+    assert found["lite"].requests >= 6
+    world.gone("lite", "lite")
+    await world.push()
+    assert await answers(world) == {"sorry"}

@@ -1,0 +1,213 @@
+"""Failover, maintenance and leaders on a running platform: processes die, operators speak, and callers are told the truth."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.system.platform.conftest import running
+from tests.system.platform.stage import Answer, Platform, ask, until
+
+pytestmark = pytest.mark.timeout(90)
+PROJECT = """
+name: groups
+services:
+  web:
+    command: python service.py
+    replicas: 2
+    healthcheck: {http: /healthz, interval: 500ms}
+    failover: {groups: [web, lite], return_after: 1s}
+  lite: {command: python service.py, healthcheck: {http: /healthz}}
+  alone: {command: python service.py, replicas: 3, healthcheck: {http: /healthz, interval: 500ms}}
+  ledger: {command: python service.py, replicas: 2, mode: active-passive, healthcheck: {http: /healthz}}
+gateway:
+  routes:
+    - {match: {path_prefix: /web}, service: web}
+    - {match: {path_prefix: /alone}, service: alone}
+    - {match: {path_prefix: /ledger}, service: ledger}
+"""
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Platform]:
+    with running(PROJECT) as platform:
+        yield platform
+
+
+@pytest.fixture
+def groups(shared: Platform) -> Platform:
+    """All there and calm."""
+    assert shared("start", "web", "ledger", "alone").code == 0
+    assert shared("wait", "--timeout", "20s").code == 0
+    until(lambda: served_by(shared) == {"web-1", "web-2"}, "web serves itself")
+    return shared
+
+
+def served_by(platform: Platform, count: int = 6) -> set[str]:
+    found = [ask(platform.gateway_port, "/web/x") for _ in range(count)]
+    return {answer.instance if answer.status == 200 else str(answer.status) for answer in found}
+
+
+def state(platform: Platform, service: str = "web") -> dict[str, Any]:
+    (row,) = platform("failover", service, "--json").json
+    return dict(row)
+
+
+def states(platform: Platform, service: str) -> dict[str, str]:
+    return {one["id"]: one["state"] for one in platform.done("GET", f"/services/{service}/instances")["instances"]}
+
+
+def test_a_stopped_service_is_served_by_the_next_group_and_takes_its_requests_back_when_it_is_well(
+    groups: Platform,
+) -> None:
+    assert groups("stop", "web").code == 0
+    until(lambda: served_by(groups, 2) == {"lite-1"}, "lite serves")
+    until(lambda: state(groups)["state"] == "degraded", "that is shown")
+    assert state(groups)["group"] == "lite"
+    assert "none of its instances takes requests" in groups("failover").out
+    assert groups("start", "web").code == 0
+    until(lambda: served_by(groups) == {"web-1", "web-2"}, "web serves again")
+    until(lambda: state(groups)["state"] == "ok", "that is shown")
+    assert '"failover"' in groups.node_log() or "failover" in groups.node_log()
+
+
+def test_an_operators_word_is_obeyed_survives_an_apply_and_is_taken_back(groups: Platform) -> None:
+    groups.done("POST", "/services/web/failover", {"to": "lite", "seconds": 60, "reason": "its database moves"})
+    began = time.monotonic()
+    until(lambda: served_by(groups, 1) == {"lite-1"}, "lite serves", every=0.002)
+    took = time.monotonic() - began
+    groups.edit("return_after: 1s", "return_after: 2s")
+    assert groups("apply", "--yes").code == 0
+    assert served_by(groups) == {"lite-1"}
+    until(lambda: state(groups)["state"] == "forced", "that is shown")
+    assert "its database moves" in groups("failover", "web").out
+    assert groups("failover", "web", "--back", "--reason", "moved").code == 0
+    until(lambda: served_by(groups) == {"web-1", "web-2"}, "web serves again")
+    groups.edit("return_after: 2s", "return_after: 1s")
+    assert groups("apply", "--yes").code == 0
+    refused = groups("failover", "web", "--to", "ledger", "--reason", "x")
+    assert (refused.code, "its groups are: web, lite" in refused.err) == (2, True)
+    assert took < 1.0, "well before the node's next look"
+
+
+def test_maintenance_of_an_instance_outlives_its_process_and_the_control_plane(groups: Platform) -> None:
+    assert groups("maint", "on", "alone/alone-1", "--reason", "its disk").code == 0
+    until(lambda: states(groups, "alone")["alone-1"] == "maint", "it is out")
+    victim = groups.pids("alone")["alone-1"]
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: groups.pids("alone").get("alone-1", victim) != victim, "it is started again")
+    plane = int(groups.done("GET", "/status")["pid"])
+    os.kill(plane, signal.SIGKILL)
+    until(lambda: another(groups, plane), "the control plane is back")
+    until(lambda: groups.children("alone")["alone-1"]["phase"] == "running", "it runs")
+    until(lambda: set(states(groups, "alone").values()) == {"maint", "passing"}, "the registry knows all three")
+    assert states(groups, "alone")["alone-1"] == "maint"
+    assert {ask(groups.gateway_port, "/alone/x").instance for _ in range(9)} == {"alone-2", "alone-3"}
+    assert "its disk" in groups("ps", "alone").out
+    assert groups("maint", "off", "alone/alone-1").code == 0
+    until(lambda: states(groups, "alone")["alone-1"] == "passing", "it is back")
+    until(lambda: "alone-1" in {ask(groups.gateway_port, "/alone/x").instance for _ in range(9)}, "it gets requests")
+
+
+def another(platform: Platform, before: int) -> bool:
+    try:
+        return int(platform.done("GET", "/status")["pid"]) != before
+    except (AssertionError, OSError):
+        return False
+
+
+def test_a_service_in_maintenance_says_so_by_every_way_and_one_with_groups_is_served_elsewhere(
+    groups: Platform,
+) -> None:
+    assert groups("maint", "on", "alone", "web", "--for", "5m", "--reason", "moves").code == 0
+    until(lambda: ask(groups.gateway_port, "/alone/x").status == 503, "it is out")
+    for answer in (ask(groups.gateway_port, "/alone/x"), ask(groups.port_of("alone"), "/x")):
+        assert (answer.status, answer.json["code"]) == (503, "maintenance")
+        assert 200 < int(answer.headers["retry-after"]) <= 301
+    until(lambda: served_by(groups, 2) == {"lite-1"}, "lite serves for web")
+    assert "moves" in groups("service", "show", "alone").out
+    assert groups("maint", "off", "alone", "web").code == 0
+    until(lambda: ask(groups.gateway_port, "/alone/x").status == 200, "it is back")
+    until(lambda: served_by(groups) == {"web-1", "web-2"}, "web serves itself")
+
+
+def test_when_all_instances_die_callers_are_told_at_once_why_and_served_as_soon_as_one_is_back(
+    groups: Platform,
+) -> None:
+    for pid in groups.pids("alone").values():
+        os.kill(pid, signal.SIGKILL)
+    quickest, codes, first = 60.0, set(), 0.0
+    listening = 0.0
+    began = time.monotonic()
+    while not first:
+        assert time.monotonic() - began < 20
+        asked = time.monotonic()
+        answer = ask(groups.gateway_port, "/alone/x")
+        if answer.status == 200 and codes:
+            first = time.monotonic()
+        elif answer.status == 503:
+            codes.add(answer.json["code"])
+            assert answer.json["service"] == "alone"
+            assert "retry-after" in answer.headers
+            quickest = min(quickest, time.monotonic() - asked)
+        listening = listening or (time.monotonic() if codes and up_again(groups) else 0.0)
+    assert codes <= {"no-instance", "upstream-unreachable"}, "which one: whether HAProxy has heard of it yet"
+    assert quickest < 0.005
+    assert first - (listening or first) < 1.0
+
+
+def up_again(platform: Platform) -> bool:
+    found = platform.done("GET", "/services/alone/instances")["instances"]
+    return any(one["state"] == "passing" for one in found)
+
+
+def test_a_leader_that_is_killed_is_followed_by_another_with_a_greater_number(groups: Platform) -> None:
+    leader = groups.done("GET", "/services/ledger/leader")
+    seen: list[tuple[float, float, str, int]] = []
+    over = threading.Event()
+
+    def call() -> None:
+        while not over.is_set():
+            asked = time.monotonic()
+            answer = ask(groups.gateway_port, "/ledger/x")
+            if answer.status == 200:
+                seen.append((asked, time.monotonic(), answer.instance, number(answer)))
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    try:
+        until(lambda: len(seen) > 20, "the leader answers")
+        killed = time.monotonic()
+        os.kill(groups.pids("ledger")[leader["instance"]], signal.SIGKILL)
+        until(lambda: any(each[3] > leader["fencing"] for each in tuple(seen)), "another one answers")
+        until(lambda: sum(each[3] > leader["fencing"] for each in tuple(seen)) > 20, "it goes on")
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join()
+    after = next(each for each in seen if each[3] > leader["fencing"])
+    now = groups.done("GET", "/services/ledger/leader")
+    assert now["instance"] != leader["instance"]
+    assert now["fencing"] > leader["fencing"]
+    assert after[1] - killed < 3.0
+    old, new = ((each["instance"], each["fencing"]) for each in (leader, now))
+    assert {(each[2], each[3]) for each in seen} <= {old, new, (new[0], old[1])}, "nobody gets a number that came later"
+    late = [each for each in seen if each[0] > after[1]]
+    assert late
+    assert {(each[2], each[3]) for each in late} == {new}, "only the leader, and no older number, after the change"
+    told = groups("service", "history", "ledger").out
+    assert "leading" in told
+    assert f"fencing number {now['fencing']}" in told
+    until(lambda: len(states(groups, "ledger")) == 2, "the old one is back")
+    assert groups.done("GET", "/services/ledger/leader")["instance"] == now["instance"], "and stands by"
+
+
+def number(answer: Answer) -> int:
+    return int(answer.json["headers"]["x-atoll-fencing"])
