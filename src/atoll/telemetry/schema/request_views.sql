@@ -42,7 +42,7 @@ SELECT
     if(r.Protocol IN ('HTTP/1.0', 'HTTP/1.1', 'HTTP/2.0', 'HTTP/3.0'), replaceOne(substring(r.Protocol, 6), '2.0', '2'), '') AS Protocol,
     toUInt16OrZero(r.Status) AS Status,
     if(startsWith(r.Termination, '-') OR Attempt, '', r.Termination) AS Termination,
-    Status >= 500 OR Grpc IN (2, 4, 12, 13, 14, 15) OR (Status != 101 AND NOT Attempt AND substring(r.Termination, 1, 1) IN ('S', 's', 'I', 'R', 'D', 'K', 'U')) AS Failed,
+    Status >= 500 OR Grpc IN (2, 4, 12, 13, 14, 15) OR (Status != 101 AND NOT Attempt AND substring(r.Termination, 1, 1) IN ('S', 's', 'I', 'R', 'D', 'K', 'U')) OR r.Mark LIKE '%fault-drop:%' AS Failed,
     toUInt16OrZero(replaceOne(retries, '+', '')) AS Retries,
     startsWith(retries, '+') AS Moved,
     toUInt32OrZero(r.Reading) AS Reading,

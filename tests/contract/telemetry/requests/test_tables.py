@@ -146,6 +146,13 @@ def test_what_failed_is_the_services_fault_not_the_clients(
     assert engine.rows("SELECT sum(Failed) AS failed FROM requests") == [{"failed": int(failed)}]
 
 
+def test_a_request_that_was_dropped_on_purpose_failed_though_nobody_was_answered(engine: Engine) -> None:
+    write(engine, {"Status": "-1", "Termination": "PR", "Mark": "fault-drop:orders.drop"})
+    (span,) = spans(engine)
+    assert (span["StatusCode"], span["SpanAttributes"]["atoll.mark"]) == (2, "fault-drop:orders.drop")
+    assert engine.rows("SELECT sum(Failed) AS failed FROM requests") == [{"failed": 1}]
+
+
 @pytest.mark.parametrize(("code", "failed"), [("5", False), ("12", True), ("14", True), ("99", False), ("x", False)])
 def test_a_grpc_status_of_the_services_making_is_its_failure(engine: Engine, code: str, failed: bool) -> None:
     write(engine, {"Mark": f"grpc={code}"})
