@@ -123,8 +123,9 @@ class Fleet:
         return any(folder in word for word in words) or process.environ().get(MARK) == folder
 
     async def rows(self) -> list[ServerRow]:
-        """What HAProxy says of its servers."""
-        return parse_servers(await self.runtime.ask("show servers state"))
+        """What HAProxy says of its servers, those aside that are frontends of its own (fallbacks)."""
+        rows = parse_servers(await self.runtime.ask("show servers state"))
+        return [row for row in rows if not row.backend.startswith("edge:")]
 
     async def differences(self) -> list[str]:
         """What is not as promise 6 says: registry = rendered file = what HAProxy reports, and all of it passes."""
