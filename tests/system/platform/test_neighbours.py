@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import psutil
 import pytest
 
 from tests.system.platform.conftest import Maker
@@ -32,6 +33,11 @@ def test_two_platforms_on_one_machine_do_not_touch_each_other(platform: Maker) -
     assert ask(left.port_of("shared"), "/").instance == "left", "the same name, each its own"
     assert ask(right.port_of("shared"), "/").instance == "right"
     assert ask(left.mesh_port, "/", headers={"Host": "right"}).status == 503
+    (shared,) = right.pids("shared").values()
+    assert "PYTHONMALLOC" in psutil.Process(right.node_pid).environ(), "the node gives memory back"
+    assert not {"PYTHONMALLOC", "ATOLL_ALLOCATOR"} & psutil.Process(shared).environ().keys(), (
+        "and no service hears of it"
+    )
     assert left.api("GET", "/services", Authorization=f"Bearer {right.token}").status == 401
 
     with Load(right.gateway_port, "/x?ms=10") as load:
