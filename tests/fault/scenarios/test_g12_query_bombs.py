@@ -14,6 +14,7 @@ import pytest
 
 from atoll.testing.history import Call, Outcome
 from tests.contract.telemetry.receive.process import Telemetry, telemetry
+from tests.fault.checks.others import TOO_MUCH, Others
 from tests.fault.drivers.driver_otlp import driver_otlp
 from tests.fault.scenario import Scenario
 
@@ -89,8 +90,9 @@ async def test_what_arrives_is_taken_while_questions_explode(scenario: Scenario)
                 most = max(most, process.memory)
                 number += 1
 
-        shares = []
+        shares, others = [], Others()
         for _ in range(scenario.times(1, 6)):
+            others.share()
             before = len(alone.calls), len(beside.calls)
             await driver_otlp(alone, process, rng=scenario.rng, rate=RATE, spans=SPANS, seconds=6, connections=24)
             stop = asyncio.Event()
@@ -99,13 +101,18 @@ async def test_what_arrives_is_taken_while_questions_explode(scenario: Scenario)
                     group.create_task(asks(number, stop))
                 await driver_otlp(beside, process, rng=scenario.rng, rate=RATE, spans=SPANS, seconds=6, connections=24)
                 stop.set()
-            shares.append(rate(beside.calls[before[1] :]) / rate(alone.calls[before[0] :]))
+            taken = rate(beside.calls[before[1] :]) / rate(alone.calls[before[0] :])
+            shares.append((taken, others.share()))
         status = await asyncio.to_thread(process.status)
     scenario.measured(
-        ended=dict(ended), ingest_share=[round(one, 2) for one in shares], most_mb=most >> 20,
+        ended=dict(ended), ingest_share=[round(one, 2) for one, _ in shares], most_mb=most >> 20,
+        others=[round(one, 2) for _, one in shares],
         spans=status["receive"]["accepted"]["traces"],
     )  # fmt: skip
     assert all(call.outcome is Outcome.OK for call in [*alone.calls, *beside.calls])
     assert any(not how.startswith("200") for how in ended), "the bombs were none"
-    assert sum(shares) / len(shares) >= SHARE
     assert most <= MEMORY
+    judged = [taken for taken, others_took in shares if others_took < TOO_MUCH]
+    if not judged:
+        pytest.skip("others had the machine: that nothing is lost was seen, the rate says nothing")
+    assert sum(judged) / len(judged) >= SHARE
