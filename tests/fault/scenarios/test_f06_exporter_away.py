@@ -68,7 +68,7 @@ async def test_requests_do_not_notice_that_nobody_takes_their_spans(scenario: Sc
             for _ in range(scenario.times(1, 8)):
                 for name, history in histories.items():
                     place = ("127.0.0.1", ports[name])
-                    await driver_requests(history, place, "/orders", rate=RATE, seconds=10.0 if scenario.long else 1.0)
+                    await driver_requests(history, place, "/orders", rate=RATE, seconds=6.0 if scenario.long else 1.0)
             sizes = {name: psutil.Process(app.pid).memory_info().rss for name, app in apps.items()}
             await asyncio.sleep(0.5)
         taken = len(receiver.servers())

@@ -30,7 +30,7 @@ RATE = 600.0
 """Requests a second."""
 SLOWER = 1.05
 """p99 may be this many times what it is without the fault; judged in the long form, where it is known well enough."""
-WINDOW = 10.0
+WINDOW = 6.0
 """Seconds of load with the fault, then as many without, in turn: a machine's own moods are in both."""
 AWAY = 2
 """Requests by which the count may be wrong: threads of HAProxy that write the same number."""
