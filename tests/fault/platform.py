@@ -154,7 +154,8 @@ class Fleet:
             for one in facts["facts"]
             if one["value"].get("state", "passing") in {"passing", "suspect"}
         }
-        shown = {(row.host, row.port) for row in await self.rows() if row.weight and not row.halted and row.up}
+        rows = [row for row in await self.rows() if row.port]  # a server without a port is HAProxy's own, on a socket
+        shown = {(row.host, row.port) for row in rows if row.weight and not row.halted and row.up}
         written = self._written()
         wrong = [f"HAProxy runs {sorted(shown)}, registered are {sorted(wanted)}"] if shown != wanted else []
         return wrong + ([f"the file has {sorted(written)}, not {sorted(wanted)}"] if written != wanted else [])

@@ -7,6 +7,7 @@ node that comes back finds them by pid and start time. Their own output is in `<
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -158,7 +159,7 @@ class KeptProcess:
                 return
 
     async def stop(self, *, force: bool = False) -> None:
-        """End it: SIGTERM and its grace, or at once."""
+        """End it: SIGTERM, and SIGKILL after its grace or at once."""
         self._stopping.set()
         async with self._starting:
             await self._end(force=force)
@@ -186,10 +187,15 @@ class KeptProcess:
         child = self._child
         if child is None or child.gone.is_set():
             return
-        if force:
-            child.kill()
-        else:
+        if not force:
             child.stop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GRACE):
+                    await child.gone.wait()
+                return
+            event = f"{self.part.called} does not end; it is killed"
+            log.warning(event, after=GRACE)
+        child.kill()
         await child.gone.wait()
 
     def _last_words(self) -> str:

@@ -20,6 +20,7 @@ from atoll.kit.files import LockFile, private_folder, replace_file
 from atoll.kit.listeners import Listener
 from atoll.settings import Gateway, Settings, runtime_folder
 from atoll.wiring.claims import Claims
+from atoll.wiring.console import Event
 
 BLOCKS = 40
 """Blocks that are looked at: with the usual sizes up to port 25,000, below the kernel's ephemeral range."""
@@ -123,10 +124,10 @@ def _ours(pid: int | None, settings: Settings) -> bool:
 
 
 @asynccontextmanager
-async def choosing(clock: Clock) -> AsyncIterator[Callable[[], None]]:
+async def choosing(clock: Clock, stop: Event) -> AsyncIterator[Callable[[], None]]:
     """One node of this user at a time looks for a block and binds it; call what is given when it is bound.
 
-    Without it two nodes that start together would both find the same block free.
+    Without it two nodes that start together would both find the same block free. Nobody waits for a turn when `stop` is set.
     """
     lock = LockFile(private_folder(runtime_folder()) / "mesh.lock")
     until = clock.now() + LOCK_WAIT
@@ -134,7 +135,7 @@ async def choosing(clock: Clock) -> AsyncIterator[Callable[[], None]]:
         try:
             lock.acquire()
         except BlockingIOError:
-            if clock.now() > until:
+            if clock.now() > until or stop.is_set():
                 break  # somebody hangs while starting: a clash would be told as one
             await clock.sleep(0.05)
         else:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from atoll.errors import AtollError, PortTaken
 from atoll.gateway.driver import STOP_GRACE
@@ -61,7 +62,9 @@ async def _kept_up(
     asked = settings.telemetry.enabled
     settings = possible(settings)
     for last in (False, False, True):
-        async with choosing(clock) as chosen:
+        async with choosing(clock, stop.asked) as chosen:
+            if stop.asked.is_set():
+                return
             node = Node(await asyncio.to_thread(_settled, settings, loaded), console, clock, telemetry=asked)
             try:
                 await _run(node, chosen, loaded.project, wanted, stop)
@@ -122,6 +125,23 @@ async def _prepare(node: Node, tasks: Tasks, project: Project, wanted: frozenset
     await _apply(node.client, project, wanted)
     # only now: who waits for a platform in the background shall hear of a project that is refused
     node.console.part_ready("control plane", node.age, node.addresses()[2][1])
+
+
+async def _answer(node: Node, tasks: Tasks, project: Project, wanted: frozenset[ServiceName]) -> None:
+    """Until the control plane knows what shall run."""
+    node.console.part_begins("control plane")
+    await node.control_plane.answers(ANSWERS_WITHIN)
+    tasks.start("control plane", node.control_plane.keep())
+    node.console.part_ready("control plane", node.age, node.addresses()[2][1])
+    tasks.start("telemetry", node.telemetry.live())
+    await _apply(node.client, project, wanted)
+
+
+async def _unless(stop: Stop, work: Coroutine[Any, Any, None]) -> None:
+    """Do it, unless the end is asked for: then leave it where it is."""
+    async with owned("start") as tasks:
+        working, asked = tasks.start("work", work), tasks.start("stop", stop.asked.wait())
+        await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _serve(node: Node, tasks: Tasks, wanted: frozenset[ServiceName], stop: Stop) -> None:

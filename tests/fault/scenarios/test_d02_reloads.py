@@ -41,12 +41,6 @@ async def test_reloads_under_load_fail_nothing(scenario: Scenario, fleet: Fleet)
 
 
 @pytest.mark.slow
-async def test_five_websockets_live_through_thirty_reloads(scenario: Scenario, fleet: Fleet) -> None:
-    cuts = await reloads(scenario, fleet, count=scenario.times(8, 30), sockets=5)
-    assert cuts == [], "a WebSocket was cut that nobody had to end"
-
-
-@pytest.mark.slow
 async def test_twenty_websockets_over_thirty_reloads(scenario: Scenario, fleet: Fleet) -> None:
     """One more with every reload, so that none of the old workers is ever done."""
     limit = fleet.settings.gateway.old_workers

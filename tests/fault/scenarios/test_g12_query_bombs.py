@@ -91,7 +91,7 @@ async def test_what_arrives_is_taken_while_questions_explode(scenario: Scenario)
                 number += 1
 
         shares, others = [], Others()
-        for _ in range(scenario.times(1, 6)):
+        for _ in range(scenario.times(1, 4)):
             others.share()
             before = len(alone.calls), len(beside.calls)
             await driver_otlp(alone, process, rng=scenario.rng, rate=RATE, spans=SPANS, seconds=6, connections=24)

@@ -70,7 +70,7 @@ async def test_requests_go_on_while_nothing_but_the_data_plane_runs(scenario: Sc
         assert first is not None
         async with fleet.load(history):
             signal_all({pid for pid in (before.node, before.control_plane, first) if pid is not None}, signal.SIGKILL)
-            await asyncio.sleep(scenario.times(3, 120))
+            await asyncio.sleep(scenario.times(3, 60))
             alone, listening = fleet.parts(), listens(http)
             await fleet.do(fleet.platform.up)
             right = await fleet.converged()
