@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import pytest
@@ -27,9 +28,11 @@ def shop() -> Iterator[Platform]:
 
 
 @contextmanager
-def running(project: str) -> Iterator[Platform]:
-    """A platform that several tests share; each makes sure that it is as it needs it."""
+def running(project: str, files: Mapping[str, str] = MappingProxyType({})) -> Iterator[Platform]:
+    """A platform that several tests share; each makes sure that it is as it needs it. `files` lie beside its project."""
     with closing(Platform.of(project)) as platform:
+        for name, text in files.items():
+            (platform.folder / name).write_text(text)
         platform.up()
         yield platform
 

@@ -1,0 +1,95 @@
+"""Deadlines and retries said in atoll.yaml, on a running platform: along a call from one service to another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.platform.conftest import running
+from tests.system.platform.stage import Platform, ask, until
+
+pytestmark = pytest.mark.timeout(90)
+PROJECT = """
+name: hurried
+services:
+  front:
+    command: python relay.py
+    healthcheck: {http: /healthz}
+    calls: {back: {timeout: 1s, retry: {attempts: 1, on: [503]}}}
+  back: {command: python relay.py, replicas: 2, healthcheck: {http: /healthz}}
+gateway:
+  defaults: {timeout: 3s}
+  routes:
+    - {name: front, match: {path_prefix: /front}, service: front}
+    - {name: back, match: {path_prefix: /back}, service: back}
+"""
+RELAY = '''
+"""Asks the next service and passes baggage on, as OpenTelemetry does; the first instance of `back` is unwell."""
+import json, os, urllib.error, urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        headers = {name.lower(): text for name, text in self.headers.items()}
+        status, said = 200, {"instance": os.environ["ATOLL_INSTANCE"], "headers": headers}
+        if self.path != "/healthz" and os.environ["ATOLL_SERVICE"] == "front":
+            passed = {name: headers[name] for name in ("baggage",) if name in headers}
+            try:
+                with urllib.request.urlopen(urllib.request.Request(os.environ["BACK_URL"], headers=passed)) as answer:
+                    said = json.load(answer)
+            except urllib.error.HTTPError as error:
+                status, said = error.code, json.load(error)
+        elif self.path != "/healthz" and os.environ["ATOLL_INSTANCE"] == "back-1":
+            status = 503
+        body = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:  # a check resets its connection
+            pass
+    def log_message(self, *_): pass
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+'''
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[Platform]:
+    with running(PROJECT, {"relay.py": RELAY}) as platform:
+        yield platform
+
+
+def test_a_caller_that_retries_never_meets_the_instance_that_is_unwell(hurried: Platform) -> None:
+    port = hurried.gateway_port
+    until(lambda: {ask(port, "/front/x").json.get("instance") for _ in range(6)} == {"back-2"}, "it is sent again")
+    assert {ask(port, "/back/x").status for _ in range(8)} == {200, 503}
+
+
+def test_what_is_left_shrinks_on_the_way_and_what_is_over_is_not_sent_on(hurried: Platform) -> None:
+    port = hurried.gateway_port
+    until(lambda: ask(port, "/front/x").status == 200, "it answers")
+    before = time.time() * 1000
+    headers = ask(port, "/front/x").json["headers"]
+    members = dict(member.partition("=")[::2] for member in headers["baggage"].split(","))
+    assert (
+        before < int(members["atoll.deadline"]) <= time.time() * 1000 + 1000
+    )  # the call's second, not the route's three
+    assert 0 < int(headers["x-atoll-left-ms"]) <= 1000
+    assert members["atoll.retry"] == "1"
+    over = ask(port, "/front/x", headers={"baggage": f"atoll.deadline={int(before)}"})
+    assert (over.status, over.json["code"], over.json["service"]) == (504, "deadline-exceeded", "front")
+
+
+def test_explain_says_what_counts_for_the_call(hurried: Platform) -> None:
+    (part,) = hurried("explain", "front", "back", "--json").json["parts"]
+    told = {value["field"]: (value["text"], value["origin"]) for value in part["policy"]}
+    assert told["timeout"] == ("1s", "services.front.calls.back")
+    assert told["retry"] == ("1 more on 503, 10% of requests", "services.front.calls.back")
