@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from atoll.errors import Conflict, LimitReached, NotFound
+from atoll.errors import Conflict, InvalidValue, LimitReached, NotFound
 from atoll.model.fault import FAULTS_LIMIT, Fault, FaultName, checked_fault
 from atoll.model.keys import fault_key
+from atoll.model.service import Protocol
 from atoll.model.snapshot import Snapshot, encode
 from atoll.registry.catalog import unknown_service
 from atoll.registry.registry import Registry
@@ -74,3 +75,5 @@ def _require_place(fault: Fault, snapshot: Snapshot) -> None:
     for service in (fault.service, fault.caller):
         if service is not None and service not in snapshot.services:
             raise unknown_service(service)
+    if fault.service is not None and snapshot.services[fault.service].protocol is Protocol.TCP:
+        raise InvalidValue(f"{fault.service} speaks tcp: its requests cannot be told apart", field="service")

@@ -43,6 +43,9 @@ async def test_what_does_not_exist_cannot_be_struck() -> None:
             await put_fault(stage.registry, fault(stage, caller="web"))
         with pytest.raises(InvalidValue):
             await put_fault(stage.registry, fault(stage, percent=101))
+        await stage.catalog.put_service(msgspec.convert({"name": "db", "protocol": "tcp"}, Service))
+        with pytest.raises(InvalidValue):
+            await put_fault(stage.registry, fault(stage, service="db"))
         with pytest.raises(NotFound):
             await clear_faults(stage.registry, [FaultName("f")])
 
