@@ -65,7 +65,12 @@ def global_lines(log: RequestLog) -> list[str]:
     if hidden:
         lines.append(f"  set-var {trace.UNSAMPLED} int({hidden})")
     form = ("len", str(LINE_LIMIT), "format", "raw", "local0")
-    return [line("log", f"ring@{RING}", *form, "info"), line("log", str(last_lines(log.socket)), *form, LAST), *lines]
+    length, last = form[:2], form[2:]
+    each = [
+        line("log", str(path), *length, *last[:2], "sample", f"{turn}:{LAST_SOCKETS}", *last[2:], LAST)
+        for turn, path in enumerate(last_lines(log.socket), 1)
+    ]
+    return [line("log", f"ring@{RING}", *form, "info"), *each, *lines]
 
 
 def ring_section(log: RequestLog) -> str:
@@ -92,6 +97,8 @@ GATEWAY_RULES = f"""\
 """
 
 
+LAST_SOCKETS = 8
+"""A HAProxy that ends answers once more on each kept connection, all at once: 80 lines find room."""
 LAST = "notice"
 """Level of the lines that do not only go into the ring."""
 ENDING_RULES = f"""\
@@ -107,9 +114,9 @@ GRPC_RULES = f"""\
 the trailer, HAProxy passes on and cannot read: only spans tell. First in backends of gRPC: what follows may leave."""
 
 
-def last_lines(socket: Path) -> Path:
-    """The datagram socket beside the ring's `socket`."""
-    return socket.with_suffix(".last")
+def last_lines(socket: Path) -> list[Path]:
+    """The datagram sockets beside the ring's `socket`, which take turns: the system queues ten for each."""
+    return [socket.with_suffix(f".last{turn}") for turn in range(LAST_SOCKETS)]
 
 
 def mesh_rules(services: str) -> str:

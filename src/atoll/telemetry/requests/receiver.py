@@ -46,6 +46,8 @@ BATCH = 4 << 20
 """Bytes of one commit."""
 LINE_LIMIT = 64 << 10
 """Bytes without a line's end after which a connection is not HAProxy's log."""
+LAST_SOCKETS = 8
+"""Sockets for them, which HAProxy fills in turn: the system queues ten on each."""
 DATAGRAMS = 256
 """Datagrams that are read in a row."""
 CONNECTIONS = 64
@@ -391,22 +393,28 @@ async def receiving(path: Path, pool: Pool, clock: Clock) -> AsyncIterator[Recei
     """
     receiver = Receiver(pool, clock)
     listener, datagrams = await asyncio.to_thread(_listen, path)
+
+    def read_last() -> None:
+        for one in datagrams:
+            _read_last(one, receiver)
+
     loop = asyncio.get_running_loop()
     server = await loop.create_unix_server(lambda: _Connection(receiver), sock=listener)
     try:
-        loop.add_reader(datagrams.fileno(), _read_last, datagrams, receiver)
+        for one in datagrams:
+            loop.add_reader(one.fileno(), _read_last, one, receiver)
         async with owned("requests") as tasks:
             tasks.start("commit", receiver.run())
             tasks.start("gaps", receiver.look(pool))
             yield receiver
             server.close()
-            _read_last(datagrams, receiver)
-            loop.remove_reader(datagrams.fileno())
+            read_last()
             await receiver.hang_up()
         await receiver.finish()
     finally:
-        loop.remove_reader(datagrams.fileno())
-        datagrams.close()
+        for one in datagrams:
+            loop.remove_reader(one.fileno())
+            one.close()
         server.close()
 
 
@@ -416,18 +424,19 @@ def _read_last(datagrams: socket.socket, receiver: Receiver) -> None:
             receiver.take_last(datagrams.recv(LINE_LIMIT))
 
 
-def _listen(path: Path) -> tuple[socket.socket, socket.socket]:
-    """The listener of rings, and beside it the socket for last lines (gateway/request_log.py names it the same)."""
+def _listen(path: Path) -> tuple[socket.socket, list[socket.socket]]:
+    """The listener of rings, and beside it the sockets for last lines (gateway/request_log.py names them the same)."""
     private_folder(path.parent)
     with contextlib.ExitStack() as opened:
         sockets = []
-        for kind, place in ((socket.SOCK_STREAM, path), (socket.SOCK_DGRAM, path.with_suffix(".last"))):
+        last = [(socket.SOCK_DGRAM, path.with_suffix(f".last{turn}")) for turn in range(LAST_SOCKETS)]
+        for kind, place in ((socket.SOCK_STREAM, path), *last):
             sockets.append(opened.enter_context(socket.socket(socket.AF_UNIX, kind)))
             place.unlink(missing_ok=True)
             sockets[-1].bind(str(place))
             place.chmod(0o600)
             sockets[-1].setblocking(False)
-        listener, datagrams = sockets
+        listener, *datagrams = sockets
         listener.listen(CONNECTIONS)
         opened.pop_all()
     return listener, datagrams

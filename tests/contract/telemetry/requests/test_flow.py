@@ -270,7 +270,7 @@ async def test_only_whole_lines_of_requests_are_taken_as_last_ones(tmp_path: Pat
     line = b"gateway\t-\t7\t%d" + b"\t-" * 22 + b"\t.2"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         for text in (b"Proxy gateway stopped.\n", b"\xff" * 9000, b"", line % 0, b"x\ty\n", line % 1 + b"\n"):
-            sender.sendto(text, str(tmp_path / "requests.last"))
+            sender.sendto(text, str(tmp_path / f"requests.last{len(text) % 8}"))
     await committed(reader, 2)
     assert (reader.counts.lines, reader.counts.last_lines, reader.counts.odd) == (2, 2, 0)
 
@@ -282,7 +282,7 @@ async def test_the_socket_is_for_this_user_only_and_takes_the_place_of_an_old_on
     path.touch()
     async with receiving(path, pool, SystemClock()):
         assert path.stat().st_mode & 0o777 == 0o600
-        assert path.with_suffix(".last").stat().st_mode & 0o777 == 0o600
+        assert path.with_suffix(".last7").stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_connection_without_lines_is_ended(tmp_path: Path, reader: Receiver) -> None:
