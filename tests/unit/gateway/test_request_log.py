@@ -9,6 +9,7 @@ import pytest
 from atoll.gateway import problem, request_log, trace
 from atoll.gateway.request_log import RequestLog, http_format, request_log_of, tcp_format
 from atoll.settings import Settings, Telemetry
+from atoll.telemetry.requests import receiver
 from tests.contract.gateway.lines import COLUMNS
 
 
@@ -53,3 +54,7 @@ def test_every_problem_document_gets_the_trace() -> None:
         assert text.count(trace.TRACE_ID) == 1
         if answer.retryable in {"true", "false"} and not answer.codes:
             assert json.loads(text.replace("%[be_name,nbsrv]", "0"))["trace_id"] == trace.TRACE_ID
+
+
+def test_whoever_writes_the_last_lines_and_whoever_reads_them_mean_the_same_sockets() -> None:
+    assert len(request_log.last_lines(Path("/run/requests.sock"))) == receiver.LAST_SOCKETS
