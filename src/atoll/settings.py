@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from atoll.errors import InvalidValue
+from atoll.errors import InvalidName, InvalidValue
+from atoll.model import names
 
 SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 SOCKET_PATH_LIMIT = 96
@@ -228,6 +229,8 @@ class Settings:
     """Folder of everything durable: facts, token, logs. One control plane per folder."""
     node: str = "local"
     """Name of this machine."""
+    zone: str = ""
+    """Zone in which the instances that it runs are registered (ATOLL_ZONE); empty: none."""
     api: Api = field(default_factory=Api)
     store: Store = field(default_factory=Store)
     registry: Registry = field(default_factory=Registry)
@@ -300,6 +303,14 @@ GROUPS = {
 }
 
 
+def _zone(environ: Mapping[str, str]) -> str:
+    said = environ.get("ATOLL_ZONE", "")
+    try:
+        return str(names.token(said, field="ATOLL_ZONE")) if said else ""
+    except InvalidName as error:
+        raise InvalidValue(error.detail, hint=error.hint, field="ATOLL_ZONE") from None
+
+
 def load(state: Path, environ: Mapping[str, str], *, node: str | None = None) -> Settings:
     """Settings for the platform in folder `state`, with `ATOLL_<GROUP>_<NAME>` overrides from `environ`.
 
@@ -307,7 +318,9 @@ def load(state: Path, environ: Mapping[str, str], *, node: str | None = None) ->
         InvalidValue: a variable's text is not of the setting's type.
     """
     groups: dict[str, Any] = {group: kind(**_overrides(group, kind, environ)) for group, kind in GROUPS.items()}
-    return Settings(state=state.absolute(), node=node or environ.get("ATOLL_NODE", "local"), **groups)
+    return Settings(
+        state=state.absolute(), node=node or environ.get("ATOLL_NODE", "local"), zone=_zone(environ), **groups
+    )
 
 
 def _overrides(group: str, kind: type[Any], environ: Mapping[str, str]) -> dict[str, Any]:

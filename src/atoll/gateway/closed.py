@@ -11,11 +11,13 @@ from math import ceil
 
 from atoll.gateway import problem
 from atoll.gateway.config import CLOSED, MAINTENANCE, map_path
-from atoll.gateway.problem import refusal
+from atoll.gateway.problem import MARK, refusal
 from atoll.gateway.quote import section
 from atoll.model.maintenance import Maintenance, parse_target
 from atoll.model.names import ServiceName
 
+CLOSED_MARK = "maintenance"
+"""What the request log says of such a request."""
 RETRY = 60
 """Seconds after which callers may ask again when nobody said how long it takes."""
 
@@ -30,6 +32,7 @@ def closed_section() -> str:
             f"  http-request set-var(txn.wait) int({RETRY})",
             "  http-request set-var(txn.wait) date(),sub(txn.until),neg if { var(txn.until) -m int gt 0 }",
             "  http-request set-var(txn.wait) int(1) if { var(txn.wait) -m int lt 1 }",
+            f"  http-request set-var({MARK}) str({CLOSED_MARK})",
             refusal(problem.IN_MAINTENANCE, "TRUE"),
             "",
         ]

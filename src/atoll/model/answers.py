@@ -265,6 +265,8 @@ class Verb(StrEnum):
     MAINT = "maint"
     LEADING = "leading"
     """It leads its active-passive service from now on."""
+    FAILOVER = "failover"
+    """A gateway sends the service's requests to another of its groups; the cause says which and why."""
     EXPIRED = "expired"
     DEREGISTERED = "deregistered"
     DRILL = "drill"

@@ -33,6 +33,11 @@ class Nodes:
     def __init__(self) -> None:
         self._heard: dict[NodeName, Heard] = {}
 
+    def last(self, node: NodeName) -> NodeReport | None:
+        """What a node last reported."""
+        heard = self._heard.get(node)
+        return heard.report if heard is not None else None
+
     def take(self, report: NodeReport, now: Instant) -> None:
         """Keep a report in place of the node's earlier one.
 

@@ -275,11 +275,24 @@ class Registry:
         Raises:
             LimitReached: too many nodes.
         """
+        before = self.nodes.last(report.node)
         self.nodes.take(report, self.clock.now())
         try:
+            await self._tell_failovers(before, report)
             await self.settle([(server.service, server.instance) for server in report.servers])
         except (StorageFull, Conflict) as error:
             log.warning("health could not be noted", node=report.node, reason=error.code)
+
+    async def _tell_failovers(self, before: NodeReport | None, report: NodeReport) -> None:
+        """Note where a gateway sends requests now, when that is another group than in its report before."""
+        known = {each.service: each.at for each in before.failovers} if before is not None else {}
+        moved = [each for each in report.failovers if each.at != known.get(each.service, each.at)]
+        if moved:
+            draft = self.draft()
+            for each in moved:
+                cause = scrub(f"{report.node} sends requests to {each.group}: {each.cause}", limit=CAUSE_LIMIT)
+                draft.operations.append(self.journal.tell(Verb.FAILOVER, each.service, draft.wall, cause=cause))
+            await draft.commit(self.store)
 
     async def settle(self, keys: list[InstanceKey], *, locked: bool = False) -> int:
         """Write down the health of those instances whose state is not what it should be; tells how many changed."""

@@ -287,6 +287,13 @@ TABLE: dict[Metric, Read] = {
         "",
         ("node", "service"),
     ): _breakers(lambda each: BREAKER_STATES.index(each.state)),
+    Metric(
+        "atoll_failover_group",
+        Kind.GAUGE,
+        "Which of its groups gets a service's requests; 0: the first one.",
+        "",
+        ("node", "service"),
+    ): lambda seen: [((report.node, each.service), each.at) for report, _ in seen.nodes for each in report.failovers],
     Metric("atoll_breaker_opened_total", Kind.COUNTER, "Times that it opened.", "", ("node", "service")): _breakers(
         lambda each: each.opened
     ),

@@ -326,6 +326,7 @@ class Life:
             protocol=self.service.protocol,
             version=run.version,
             node=settings.node,
+            zone=settings.zone or None,
             ttl=settings.registry.ttl,
         )
 

@@ -142,7 +142,8 @@ def test_when_all_instances_die_callers_are_told_at_once_why_and_served_as_soon_
 ) -> None:
     for pid in groups.pids("alone").values():
         os.kill(pid, signal.SIGKILL)
-    quickest, codes, first = 60.0, set(), 0.0
+    codes: set[str] = set()
+    quickest, first = 60.0, 0.0
     listening = 0.0
     began = time.monotonic()
     while not first:

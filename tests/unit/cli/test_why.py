@@ -94,6 +94,7 @@ CASES: list[tuple[str, Case, str, str]] = [
     ("deleted", Case(trace=TRACE, hops=(hop(503, "SC"),)), "unknown-service", "orders is not registered"),
     ("refused", Case(trace=TRACE, hops=(hop(503, "SC", "orders-1"),), known=KNOWN), "upstream-unreachable", "orders-1 could not"),
     ("no room", Case(trace=TRACE, hops=(hop(503, "sQ"),), known=KNOWN), "queue-timeout", "had room"),
+    ("maintenance", Case(trace=TRACE, hops=(hop(503, "LR", mark="maintenance"),), known=KNOWN), "maintenance", "orders was in maintenance: an operator took it out"),
     ("busy", Case(trace=TRACE, hops=(hop(503, "LR", mark="busy"),), known=KNOWN), "too-busy", "max_concurrency of the calls of route orders"),
     ("full on the mesh", Case(trace=TRACE, hops=(hop(502, "", "orders-1"), inner(503, "LR", mark="full")), known=KNOWN), "queue-full", "every instance of payments"),
     ("limit", Case(trace=TRACE, hops=(hop(429, "LR", service=""),)), "too-many-requests", "the gateway answered 429"),

@@ -5,6 +5,10 @@ from __future__ import annotations
 from atoll.cli.why.evidence import Case, Hop, Verdict
 from atoll.cli.why.words import address, request_of, verdict, whom
 from atoll.errors import Origin
+from atoll.model.answers import Verb
+
+CLOSED = "maintenance"
+"""The mark of a request to a service that is in maintenance as a whole."""
 
 
 def refused(case: Case, hop: Hop) -> Verdict:
@@ -37,6 +41,18 @@ def refused(case: Case, hop: Hop) -> Verdict:
     return verdict(
         hop, code if hop.status == 400 else "bad-request", 95, Origin.CLIENT, f"the gateway refused {asked}: {wrong}",
         "correct the client; docs/gateway.md says what is refused",
+    )  # fmt: skip
+
+
+def closed(case: Case, hop: Hop) -> Verdict:
+    """The whole service is in maintenance."""
+    said = [
+        one.cause for one in case.records if one.service == hop.service and one.verb is Verb.MAINT and one.at <= hop.end
+    ]
+    why = f": {said[-1]}" if said else ""
+    return verdict(
+        hop, "maintenance", 95, Origin.SERVICE, f"{hop.service} was in maintenance: an operator took it out{why}",
+        "atoll maint", f"atoll maint off {hop.service}",
     )  # fmt: skip
 
 

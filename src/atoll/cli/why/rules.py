@@ -16,7 +16,7 @@ from atoll.cli.why.evidence import Case, Hop, Verdict
 from atoll.cli.why.injected import injected
 from atoll.cli.why.limited import MARKS, limited
 from atoll.cli.why.nobody import nobody
-from atoll.cli.why.refused import limit, refused
+from atoll.cli.why.refused import CLOSED, closed, limit, refused
 from atoll.cli.why.unanswered import hung_up, left, timed_out
 from atoll.cli.why.words import duration, longest, quote, verdict, weaker, whom
 from atoll.errors import Origin
@@ -46,7 +46,9 @@ def focus(hops: Sequence[Hop]) -> Hop | None:
 
 
 def _of_hop(case: Case, hop: Hop) -> Iterable[Verdict]:
-    if hop.mark in {protection.OPEN, protection.FORCED}:
+    if hop.mark == CLOSED:
+        yield closed(case, hop)
+    elif hop.mark in {protection.OPEN, protection.FORCED}:
         yield protection.turned_away(case, hop)
     elif hop.mark in MARKS or hop.termination[1:] == "Q":
         yield limited(hop)
