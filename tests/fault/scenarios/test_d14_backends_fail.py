@@ -56,7 +56,7 @@ async def test_a_backend_that_swallows_requests_slows_nobody_else(scenario: Scen
     calm, storm, lost = scenario.history("calm"), scenario.history("storm"), scenario.history("lost")
     async with upstreams("hole", mood=Mood.SILENT) as (hole,):
         await fleet.register("hole", "hole", hole.port)
-        body = {"name": "hole", "match": {"path": "/hole"}, "shares": [{"service": "hole"}], "timeout": 1.0}
+        body = {"name": "hole", "match": {"path": "/hole"}, "shares": [{"service": "hole"}], "policy": {"timeout": 1.0}}
         await fleet.do(fleet.platform.done, "PUT", "/routes/hole", body)
         await fleet.converged()
         async with fleet.load(calm):
