@@ -21,6 +21,7 @@ SPAN = {
     "route": "toString(Route)",
     "instance": "SpanAttributes['atoll.instance']",
     "caller": "SpanAttributes['atoll.caller']",
+    "fallback": "SpanAttributes['atoll.fallback']",
     "method": "toString(HttpMethod)",
     "code": "if(HttpStatus = 0, '', toString(HttpStatus))",
 }
