@@ -171,7 +171,7 @@ def fault_of(wish: Wish, scene: Scene, guard: Guard, ground: Ground, clock: Cloc
     if wish.injected:
         said = injection(wish.fault, scene.service.name, seconds=hold, delay=wish.delay or DELAY, percent=wish.percent)
         return Injected(ground, said, clock)
-    leaders = [leader(one.pid) for one in scene.victims]
+    leaders = [leader(scene.service.name, one.instance, ground.settings) for one in scene.victims]
     if wish.fault == "kill":
         return Killed(leaders)
     made = Paused if wish.fault == "pause" else Stuttering

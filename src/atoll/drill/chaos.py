@@ -21,7 +21,7 @@ from atoll.drill.injected import NAME, injection
 from atoll.drill.judge import SLOW, judge
 from atoll.drill.load import Load, ask_once
 from atoll.drill.parts import CALLED, process_of
-from atoll.drill.scene import Scene
+from atoll.drill.scene import Scene, Victim
 from atoll.drill.ways import Way, ways_to
 from atoll.errors import AtollError, NotReady
 from atoll.gateway.config import Files
@@ -111,7 +111,7 @@ class Chaos:
         victim = scene.require_victims(seen)[0]
         await self._note(seen, [victim.instance], "chaos: kill")
         history = await self._conductor.conduct(
-            Killed([leader(victim.pid)]), await self._aim(seen), victims=[victim.instance],
+            Killed(self._leaders(seen, [victim])), await self._aim(seen), victims=[victim.instance],
             endpoints=seen.endpoints, rate=RATE, duration=KILL_FOR, hold=0.0,
         )  # fmt: skip
         self.checks += checks.of_kill(service.name, len(seen.victims), judge(history))
@@ -128,7 +128,7 @@ class Chaos:
         await self._note(seen, [victim.instance], "chaos: pause")
         with Guard() as guard:
             history = await self._conductor.conduct(
-                Paused([leader(victim.pid)], guard, self._clock), await self._aim(seen), victims=[victim.instance],
+                Paused(self._leaders(seen, [victim]), guard, self._clock), await self._aim(seen), victims=[victim.instance],
                 endpoints=seen.endpoints, rate=RATE, duration=1.6 * (within + 2.0), hold=within + 2.0,
             )  # fmt: skip
         disturbed = [
@@ -147,7 +147,7 @@ class Chaos:
         await self._note(seen, [one.instance for one in seen.victims], f"chaos: pause for {PAUSE:g} s")
         clock = self._clock
         with Guard() as guard:
-            fault = Paused([leader(one.pid) for one in scene.require_victims(seen)], guard, clock)
+            fault = Paused(self._leaders(seen, scene.require_victims(seen)), guard, clock)
             began = clock.now()
             async with owned("pause") as tasks:
                 try:
@@ -295,6 +295,9 @@ class Chaos:
 
     def _ask(self, tasks: Tasks, aim: Aim, began: Instant) -> asyncio.Task[Asked]:
         return tasks.start("ask", ask_once(aim, self._clock, began=began, timeout=PATIENCE))
+
+    def _leaders(self, seen: Scene, victims: Sequence[Victim]) -> list[Identity]:
+        return [leader(seen.service.name, one.instance, self._ground.settings) for one in victims]
 
     async def _note(self, seen: Scene, instances: Sequence[str], what: str) -> None:
         await asyncio.to_thread(self._ground.note, seen.service.name, instances, what)

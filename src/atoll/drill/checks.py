@@ -54,6 +54,7 @@ def of_kill(service: str, instances: int, verdict: Verdict) -> list[Check]:
     lost = verdict.lost - (verdict.in_flight if instances > 1 else 0)
     numbers = {"requests": float(verdict.requests), "lost": float(verdict.lost), "retried": float(verdict.retried)}
     felt = f"{verdict.lost} of {verdict.requests} requests were lost"
+    felt += f", {verdict.fallbacks} got a fallback" if verdict.fallbacks else ""
     felt += f", callers were well again after {span(verdict.recovered)}" if verdict.recovered is not None else ""
     if instances > 1:
         seen = f"one of {instances} instances was killed: {felt}"

@@ -17,8 +17,12 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from atoll.errors import Conflict, Forbidden
-from atoll.gateway.process import Identity, identity, members, send
+from atoll.gateway.process import Identity, members, send
 from atoll.kit.clock import Clock
+from atoll.model.names import InstanceId, ServiceName
+from atoll.settings import Settings
+from atoll.supervisor import record
+from atoll.supervisor.record import Places
 
 STOPPED = 0.2
 """Seconds that a stuttering process stands still; in between it runs for RUNS."""
@@ -44,25 +48,34 @@ class Fault(Protocol):
         """Mend it; also when it never began, or twice."""
 
 
-def leader(pid: int) -> Identity:
-    """The process with this pid now, which this user must be allowed to signal.
+def leader(service: ServiceName, instance: InstanceId, settings: Settings) -> Identity:
+    """The main process of an instance that this machine's node runs, by the node's own record: pid and start time.
+
+    A node's report is no proof: it is a second old, and may come from another machine.
 
     Raises:
-        Conflict: it is gone: the node's report is a second old.
+        Conflict: it is not there: it ended meanwhile, or runs elsewhere.
         Forbidden: it belongs to another user.
     """
-    found = identity(pid)
-    if found is None:
-        raise Conflict(f"process {pid} ended meanwhile", hint="look with `atoll ps` and try again")
+    for folder in ("children", "guests"):
+        found = record.read(Places(settings.run / folder, settings.logs).record(instance))
+        if found is not None and found.note.service == service and found.child is not None and record.proved(found):
+            break
+    else:
+        raise Conflict(
+            f"{instance} of {service} is not to be found on this machine",
+            hint="it ended meanwhile, or runs elsewhere: look with `atoll ps`",
+        )
+    pid, start = found.child
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        raise Conflict(f"process {pid} ended meanwhile", hint="look with `atoll ps` and try again") from None
+        raise Conflict(f"{instance} of {service} ended meanwhile", hint="look with `atoll ps` and try again") from None
     except PermissionError:
         raise Forbidden(
             f"process {pid} belongs to another user", hint="run this as the user who started the platform"
         ) from None
-    return found
+    return Identity(pid, start, found.boot)
 
 
 class Killed:

@@ -23,7 +23,9 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
     code: str = ""
     """`code` of a problem document: who answered in the service's place, and why."""
     trace: str = ""
-    """Trace id, when the gateway told one."""
+    """Of the trace that it began, where somebody keeps traces."""
+    fallback: str = ""
+    """What was given in the service's place (`x-fallback`)."""
 
     @property
     def lost(self) -> bool:

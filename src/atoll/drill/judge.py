@@ -55,6 +55,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     slow: int
     """Answered, but disturbed."""
     unsent: int
+    fallbacks: int = 0
+    """Requests that were given something in the service's place."""
     retried: int
     """Attempts after the first one, as HAProxy counted them."""
     statuses: dict[str, int]
@@ -103,6 +105,7 @@ def judge(history: History, promises: Promises | None = None) -> Verdict:
         in_flight=sum(one.start <= fault < one.end for one in lost),
         slow=sum(one.took > limit for one in after if not one.lost),
         unsent=history.unsent,
+        fallbacks=sum(bool(one.fallback) for one in history.requests),
         retried=_retried(history.looks),
         statuses=_counted("no answer" if one.status == NO_ANSWER else str(one.status) for one in history.requests),
         errors=_counted(one.code or one.error or str(one.status) for one in lost),

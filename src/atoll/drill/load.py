@@ -153,7 +153,8 @@ class Connection:
         except BaseException:
             self.close()
             raise
-        return Asked(start, clock.now() - began, status, _grpc_error(answer), _code(status, answer), trace)
+        given = scrub(answer.headers.get("x-fallback", ""), limit=32)
+        return Asked(start, clock.now() - began, status, _grpc_error(answer), _code(status, answer), trace, given)
 
     def close(self) -> None:
         """Drop it."""

@@ -12,7 +12,8 @@ def sentence(verdict: Verdict) -> str:
     recovered = (
         "not recovered within the load" if verdict.recovered is None else f"recovered in {span(verdict.recovered)}"
     )
-    return f"{recovered}, {verdict.lost:,} of {verdict.requests:,} requests lost, {verdict.retried:,} retried"
+    said = f"{recovered}, {verdict.lost:,} of {verdict.requests:,} requests lost, {verdict.retried:,} retried"
+    return f"{said}, {verdict.fallbacks:,} given a fallback" if verdict.fallbacks else said
 
 
 def details(verdict: Verdict, *, target: str, fault: str, wanted: int, signalled: bool = True) -> list[tuple[str, str]]:

@@ -206,7 +206,7 @@ def parse_counts(text: str) -> Iterator[ServerCounts]:
             yield ServerCounts(
                 backend=row["pxname"],
                 server=row["svname"] if row["type"] == "2" else "",
-                port=int((row.get("addr") or "").rpartition(":")[2] or 0),
+                port=_port(row.get("addr") or ""),
                 up=row["status"].startswith(("UP", "no check")),
                 weight=int(row["weight"] or 0),
                 requests=int(row["stot"] or 0),
@@ -215,6 +215,12 @@ def parse_counts(text: str) -> Iterator[ServerCounts]:
             )
         except (ValueError, KeyError, AttributeError, TypeError):
             raise Unanswered(f"no statistics line: {scrub(str(row), limit=200)!r}") from None
+
+
+def _port(address: str) -> int:
+    """Of `host:port`; 0 of a unix socket, or when there is none."""
+    text = address.rpartition(":")[2]
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _cause(status: str, check: str, code: str, detail: str) -> str:

@@ -17,7 +17,7 @@ services:
     replicas: 2
     healthcheck: {http: /healthz, interval: 500ms, timeout: 300ms}
     depends_on: [back]
-    calls: {back: {timeout: 1s}}
+    calls: {back: {timeout: 1s, fallback: {static: {body: {partial: true}}}}}
   back:
     circuit_breaker: true
     command: python service.py
@@ -41,6 +41,8 @@ def test_a_chaos_run_names_what_is_missing_and_a_timeout_less_costs_points(platf
     assert ("kill-unnoticed", "web") not in failed, "two of them"
     assert ("timeout", "route:web") in failed
     assert ("timeout", "web>back") not in failed
+    assert ("fallback", "route:web") in failed
+    assert ("fallback", "web>back") not in failed
     assert ("breaker", "web>back") not in failed
     assert not {code for code, _ in failed} & {
         "kill-replaced",
@@ -59,17 +61,16 @@ def test_a_chaos_run_names_what_is_missing_and_a_timeout_less_costs_points(platf
         "route:web",
     }
 
-    made.edit("    calls: {back: {timeout: 1s}}\n", "")
+    made.edit("    calls: {back: {timeout: 1s, fallback: {static: {body: {partial: true}}}}}\n", "")
     assert made("apply", "--yes").code == 0
     assert made("wait", "--timeout", "30s").code == 0
     careless = run(made, "--min-score", "100", code=1)
-    lost = [
-        one for one in careless["findings"] if (one["check"]["code"], one["check"]["about"]) == ("timeout", "web>back")
-    ]
-    assert len(lost) == 1
+    lost = [one for one in careless["findings"] if one["check"]["about"] == "web>back"]
+    assert [one["check"]["code"] for one in lost] == ["timeout", "fallback"]
     assert "web → back has no timeout" in lost[0]["check"]["seen"]
     assert "timeout: 2s" in lost[0]["check"]["advice"]
-    assert careful["score"] - careless["score"] == pytest.approx(lost[0]["points"], abs=1)
+    assert "fallback" in lost[1]["check"]["advice"]
+    assert careful["score"] - careless["score"] == pytest.approx(sum(one["points"] for one in lost), abs=1)
     assert len(made("chaos", "list", "--json").json) == 2
     assert made("chaos", "show", "--json").json == careless
     assert made("fault", "list", "--json").json == [], "nothing stays broken"

@@ -155,6 +155,12 @@ def test_a_promise_is_kept_or_broken_and_one_that_was_not_measured_is_broken() -
     assert judge(history).kept, "nothing was promised"
 
 
+def test_a_fallback_is_an_answer_and_is_told() -> None:
+    verdict = judge(killed(steady(Asked(2.1, 2.2, 200, fallback="static"), failed(2.2))))
+    assert (verdict.lost, verdict.fallbacks) == (1, 1)
+    assert sentence(verdict).endswith("1 of 100 requests lost, 0 retried, 1 given a fallback")
+
+
 def test_the_sentence_and_its_details() -> None:
     verdict = judge(killed(steady(failed(2.1)), TRIED))
     assert sentence(verdict) == "recovered in 100 ms, 1 of 100 requests lost, 2 retried"

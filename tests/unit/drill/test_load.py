@@ -96,6 +96,11 @@ async def test_an_answer_that_does_not_come_whole_is_none(answer: bytes, error: 
     assert len(asked.trace) == 32, "it can be looked up"
 
 
+async def test_what_was_given_in_the_place_of_a_service_is_written_down() -> None:
+    async with server(says(http(200, x_fallback="last-good"))) as aim:
+        assert (await ask_once(aim, CLOCK)).fallback == "last-good"
+
+
 async def test_nobody_there_and_nobody_answering_are_lost_requests() -> None:
     async with server(says(b"")) as aim:
         assert (await ask_once(aim, CLOCK, timeout=0.05)).error == "timeout"

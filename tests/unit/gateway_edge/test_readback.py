@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from atoll.gateway.config import Backend, GatewayConfig, Kind, Server
 from atoll.gateway.readback import (
+    parse_counts,
     parse_info,
     parse_map,
     parse_map_versions,
@@ -162,3 +163,27 @@ def test_whatever_a_peer_says_is_understood_or_unanswered(text: str) -> None:
             parse(text)
         except Unanswered:
             continue
+
+
+def test_counts_of_servers_and_of_whole_sections_are_read_also_of_one_on_a_unix_socket() -> None:
+    names = ("pxname", "svname", "stot", "econ", "wretr", "wredis", "status", "weight", "type", "addr")
+    rows = (
+        ("edge:gateway", "FRONTEND", "9", "", "", "", "OPEN", "", "0", ""),
+        ("be", "a:1", "7", "2", "3", "1", "UP", "100", "2", "127.0.0.1:9001"),
+        ("be", "b:1", "0", "0", "0", "0", "DOWN", "100", "2", "[::1]:9002"),
+        ("fb", "main", "0", "", "0", "0", "no check", "1", "2", "unix"),
+        ("be", "BACKEND", "7", "2", "5", "1", "UP", "200", "1", ""),
+    )
+    text = f"# {','.join(names)}\n" + "".join(",".join(row) + "\n" for row in rows)
+    found = [
+        (one.backend, one.server, one.port, one.up, one.requests, one.failed, one.retried) for one in parse_counts(text)
+    ]
+    assert found == [
+        ("be", "a:1", 9001, True, 7, 2, 4),
+        ("be", "b:1", 9002, False, 0, 0, 0),
+        ("fb", "main", 0, True, 0, 0, 0),
+        ("be", "", 0, True, 7, 2, 6),
+    ]
+    for wrong in ("", "Unknown command", "# pxname,svname,\nbe,a", text.replace(",7,2,3", ",x,2,3")):
+        with pytest.raises(Unanswered):
+            list(parse_counts(wrong))
