@@ -13,9 +13,10 @@ import msgspec
 from atoll.cli.numbers import age
 from atoll.gateway.explain import Candidate
 from atoll.model.breaker import Breaker, BreakerState, BreakerWord
+from atoll.model.maintenance import Maintenance
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.policy import Effective, Policy
-from atoll.model.report import BreakerReport, LimitReport, ServerReport
+from atoll.model.report import BreakerReport, FailoverReport, LimitReport, ServerReport
 from atoll.model.retry import Retry
 from atoll.model.service import Service
 
@@ -85,7 +86,20 @@ def room(service: Service) -> tuple[Value, ...]:
         value = getattr(service, field)
         origin = BUILT_IN if value is None else f"services.{service.name}"
         told.append(Value(field=field, text=text_of(value), value=msgspec.to_builtins(value), origin=origin))
+    if service.failover is not None:
+        groups = [str(group) for group in service.failover.groups]
+        told.append(Value(field="failover", text=" → ".join(groups), value=groups, origin=f"services.{service.name}"))
     return tuple(told)
+
+
+def elsewhere(service: Service, closed: Maintenance | None, seen: Iterable[FailoverReport]) -> str:
+    """What becomes of a request that does not go to the service's own instances; empty: it does."""
+    moved = next((one for one in seen if one.service == service.name and one.at), None)
+    if moved is not None:
+        return f"goes to {moved.group} ({moved.cause})"
+    if closed is not None and service.failover is None:
+        return f"503 maintenance: {closed.reason}"
+    return ""
 
 
 def crowded(found: Effective, service: Service, seen: Iterable[LimitReport]) -> str:

@@ -25,7 +25,7 @@ from atoll.gateway.upstream import Upstream, upstream_of
 from atoll.kit.text import scrub
 from atoll.model.names import InstanceId, RouteName, ServiceName
 from atoll.model.route import Match, Route
-from atoll.model.service import ROUTABLE, State
+from atoll.model.service import ROUTABLE, Instance, Mode, State
 from atoll.model.snapshot import Snapshot
 
 METHOD_LIMIT = 32
@@ -215,13 +215,21 @@ def _parts(snapshot: Snapshot, route: Route) -> list[Part]:
     return parts
 
 
+def _works(snapshot: Snapshot, instance: Instance) -> bool:
+    """Whether it does not stand by while another one leads."""
+    service, leader = snapshot.services.get(instance.service), snapshot.leaders.get(instance.service)
+    if service is None or service.mode is not Mode.ACTIVE_PASSIVE:
+        return True
+    return leader is not None and leader.instance == instance.id
+
+
 def candidates(snapshot: Snapshot, upstream: Upstream) -> tuple[Candidate, ...]:
     """The instances of an upstream."""
     return tuple(
         Candidate(
             instance=each.id,
             endpoint=f"[{each.host}]:{each.port}" if ":" in each.host else f"{each.host}:{each.port}",
-            weight=each.weight if each.state in ROUTABLE else 0,
+            weight=each.weight if each.state in ROUTABLE and _works(snapshot, each) else 0,
             state=each.state,
         )
         for each in snapshot.of(upstream.service)

@@ -18,7 +18,9 @@ from click.testing import CliRunner
 from atoll.cli.invocation import Invocation
 from atoll.cli.main import run
 from atoll.kit.clock import Clock
-from atoll.model.keys import instance_key, route_key, service_key
+from atoll.model.keys import instance_key, leader_key, maintenance_key, route_key, service_key
+from atoll.model.leader import Leader
+from atoll.model.maintenance import Maintenance, parse_target
 from atoll.model.report import NodeReport
 from atoll.model.route import Route
 from atoll.model.service import Instance, Service
@@ -55,7 +57,7 @@ class FakeApi:
         self.closing = threading.Event()
         self.server: socketserver.ThreadingUnixStreamServer | None = None
 
-    def put(self, *facts: Service | Instance | Route) -> None:
+    def put(self, *facts: Service | Instance | Route | Leader | Maintenance) -> None:
         """Add facts."""
         for fact in facts:
             match fact:
@@ -65,6 +67,10 @@ class FakeApi:
                     key = instance_key(fact.service, fact.id)
                 case Route():
                     key = route_key(fact.name)
+                case Leader():
+                    key = leader_key(fact.service)
+                case Maintenance():
+                    key = maintenance_key(parse_target(fact.target))
             self.facts[key] = msgspec.to_builtins(fact)
 
     def report(self, report: NodeReport, age: float = 0.2) -> None:

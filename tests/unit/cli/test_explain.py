@@ -4,11 +4,14 @@ import pytest
 
 from atoll.model.breaker import Breaker, BreakerState, BreakerWord
 from atoll.model.bulkhead import Queue
+from atoll.model.failover import Failover, parse_group
+from atoll.model.leader import Leader
+from atoll.model.maintenance import Maintenance
 from atoll.model.names import InstanceId, NodeName, PathText, RouteName, ServiceName
 from atoll.model.policy import Call, Policy
-from atoll.model.report import BreakerReport, LimitReport, NodeReport, ServerReport
+from atoll.model.report import BreakerReport, FailoverReport, LimitReport, NodeReport, ServerReport
 from atoll.model.route import Match, Route, Share
-from atoll.model.service import Instance, Service
+from atoll.model.service import Instance, Mode, Service
 from atoll.testing import FakeClock
 from tests.unit.cli.fake_api import Cli, FakeApi
 
@@ -130,3 +133,23 @@ def test_a_limit_that_is_reached_and_the_room_of_instances_are_told(cli: Cli, sh
     assert own["now"] == "503 too-busy: 1 requests of web>orders are under way"
     (whole,) = cli("explain", "orders", "--json").json["parts"]
     assert whole["now"].startswith("goes to")
+
+
+def now(cli: Cli, *words: str) -> str:
+    (part,) = cli("explain", *words, "--json").json["parts"]
+    return str(part["now"])
+
+
+def test_it_tells_of_maintenance_of_another_group_and_of_the_one_that_leads(cli: Cli, shop: FakeApi) -> None:
+    shop.put(Service(name=ORDERS, mode=Mode.ACTIVE_PASSIVE))
+    assert now(cli, "orders") == "503 no-instance: 0 of 2 take requests"
+    shop.put(Leader(service=ORDERS, instance=InstanceId("orders-1"), fencing=3))
+    assert now(cli, "orders") == "goes to orders-1"
+    shop.put(Maintenance(target="orders", reason="moves"))
+    assert now(cli, "orders") == "503 maintenance: moves"
+    groups = Failover(groups=(parse_group("orders"), parse_group("web")))
+    shop.put(Service(name=ORDERS, failover=groups))
+    moved = FailoverReport(service=ORDERS, group="web", at=1, cause="orders: none of its instances takes requests")
+    shop.report(NodeReport(node=NodeName("local"), failovers=(moved,)))
+    assert now(cli, "orders") == "goes to web (orders: none of its instances takes requests)"
+    assert said(cli, "orders")["failover"] == ("orders → web", "services.orders")

@@ -109,15 +109,15 @@ def test_servers_in_a_spare_slot_are_seen() -> None:
 
 
 def test_statistics_tell_up_and_why_not() -> None:
-    head = "# pxname,svname,scur,stot,status,lastchg,type,check_status,check_code,check_desc,last_chk\n"
+    head = "# pxname,svname,scur,stot,status,lastchg,type,check_status,check_code,check_desc,last_chk,hrsp_5xx,econ,eresp,hanafail,chkdown\n"
     lines = [
-        "b,FRONTEND,,,OPEN,,0,,,,",
-        "b,a,3,90,UP,5,2,L7OK,200,Layer7 check passed,",
-        "b,c,0,0,DOWN 1/2,7,2,* L4CON,,Layer4 connection problem,Connection refused",
-        "b,d,0,0,DOWN,7,2,L7STS,503,Layer7 wrong status,",
-        "b,e,0,0,no check,7,2,,,,",
-        'b,f,0,0,DOWN,7,2,L7RSP,,,"a, ""b"""',
-        "b,BACKEND,0,0,UP,1,1,,,,",
+        "b,FRONTEND,,,OPEN,,0,,,,,,,,,",
+        "b,a,3,90,UP,5,2,L7OK,200,Layer7 check passed,,,,,,",
+        "b,c,0,0,DOWN 1/2,7,2,* L4CON,,Layer4 connection problem,Connection refused,,,,,",
+        "b,d,0,0,DOWN,7,2,L7STS,503,Layer7 wrong status,,,,,,",
+        "b,e,0,0,no check,7,2,,,,,,,,,",
+        'b,f,0,0,DOWN,7,2,L7RSP,,,"a, ""b""",,,,,',
+        "b,BACKEND,0,0,UP,1,1,,,,,,,,,",
     ]
     found = {stat.server: (stat.up, stat.cause, stat.sessions) for stat in parse_stat(head + "\n".join(lines) + "\n")}
     assert found == {

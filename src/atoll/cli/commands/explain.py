@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from atoll.cli.commands.call import parse_header
-from atoll.cli.effect import Standing, Value, crowded, outcome, room, standing, values
+from atoll.cli.effect import Standing, Value, crowded, elsewhere, outcome, room, standing, values
 from atoll.cli.facts import nodes, plain, require_services, servers, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.options import command, complete_services
@@ -20,6 +20,8 @@ from atoll.gateway.explain import explain as decided
 from atoll.gateway.upstream import Upstream
 from atoll.model import effective
 from atoll.model.answers import NodeView
+from atoll.model.keys import maintenance_key
+from atoll.model.maintenance import Target
 from atoll.model.names import service_name
 from atoll.model.policy import Effective
 from atoll.model.retry import Retry
@@ -116,7 +118,7 @@ def _shares(
             continue
         found = effective.of_route(route, service)
         instances = standing(part.service, part.candidates, servers(seen))
-        yield _told(invocation, seen, service, found, instances, part.upstream, part.percent)
+        yield _told(invocation, facts, seen, service, found, instances, part.upstream, part.percent)
 
 
 def _call(
@@ -126,11 +128,12 @@ def _call(
     found = effective.of_call(caller, callee) if caller is not None and said else effective.of_service(callee)
     title = callee.name if caller is None else f"{caller.name} → {callee.name}"
     instances = standing(callee.name, candidates(facts, Upstream(callee.name)), servers(seen))
-    return _told(invocation, seen, callee, found, instances, title, 100)
+    return _told(invocation, facts, seen, callee, found, instances, title, 100)
 
 
 def _told(
     invocation: Invocation,
+    facts: Snapshot,
     seen: Sequence[NodeView],
     service: Service,
     found: Effective,
@@ -139,6 +142,7 @@ def _told(
     percent: int,
 ) -> Told:
     wall, knobs = invocation.clock.wall(), (invocation.place.settings or Settings(state=invocation.base)).gateway
+    closed = facts.maintenance.get(maintenance_key(Target(service=service.name)))
     breaker = next((each for node in seen for each in node.report.breakers if each.service == service.name), None)
     return Told(
         title=title,
@@ -149,7 +153,8 @@ def _told(
             *room(service),
         ),
         instances=instances,
-        now=crowded(found, service, (each for node in seen for each in node.report.limits))
+        now=elsewhere(service, closed, (each for node in seen for each in node.report.failovers))
+        or crowded(found, service, (each for node in seen for each in node.report.limits))
         or outcome(instances, breaker, service.breaker_word, wall),
     )
 
