@@ -91,6 +91,19 @@ def test_only_the_named_caller_is_struck(tmp_path: Path) -> None:
             assert haproxy.ask("/orders").status == 200
 
 
+def test_a_caller_that_names_itself_is_known_where_requests_are_logged(tmp_path: Path) -> None:
+    services = [service("orders"), service("web", mesh_index=1)]
+    struck = fault(service=ORDERS, caller=ServiceName("web"), abort=500)
+    log = RequestLog(socket=tmp_path / "log.sock", ring_bytes=1 << 20)
+    with Echo("o") as echo:
+        snapshot = snapshot_of(services, [instance("orders", echo.port)], ROUTES, [struck])
+        with running(snapshot, tmp_path, log=log) as haproxy:
+            mesh = haproxy.settings.mesh_port
+            assert haproxy.ask("/", host="orders", port=mesh, headers=[("x-atoll-caller", "web")]).status == 500
+            assert haproxy.ask("/", host="orders", port=mesh, headers=[("x-atoll-caller", "other")]).status == 200
+            assert haproxy.ask("/orders", headers=[("x-atoll-caller", "web")]).status == 200
+
+
 def test_a_fault_strikes_its_share_of_the_requests(tmp_path: Path) -> None:
     with (
         Echo("o") as echo,
