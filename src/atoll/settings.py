@@ -91,7 +91,7 @@ class Gateway:
     threads: int = 2
     """HAProxy's threads."""
     max_connections: int = 10_000
-    """Open client connections at most; more wait in the kernel."""
+    """Open connections of clients at most, and as many of services on the mesh; more wait in the kernel."""
     http_slots: int = 64
     """Spare backends for services that appear while running (7.8 kB each), of each kind of check: http, and tcp or none."""
     grpc_slots: int = 16

@@ -219,6 +219,11 @@ def notes(span: SpanView) -> Iterator[str]:
     if attempts.isdigit() and int(attempts[:9]) > 1:
         moved = ", the last by another instance" if told.get("atoll.redispatched") == "true" else ""
         yield f"{attempts[:9]} attempts{moved}"
+    failure = told.get("atoll.failure", "")
+    if given := told.get("atoll.fallback"):
+        yield scrub(f"fallback: {given}" + (f" ({failure})" if failure else ""), limit=100)
+    elif failure:
+        yield scrub(f"failed: {failure}", limit=100)
     if mark := told.get("atoll.mark"):
         yield scrub(mark, limit=100)
     queued = told.get("atoll.queue_ms", "")

@@ -24,7 +24,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
 
     who: str
     fallback: Fallback | None
-    errors: dict[int, Page]
+    errors: dict[str, Page]
     verdict: str = ""
     """Of the other service; empty: there is none, or it cannot be asked."""
 

@@ -136,6 +136,7 @@ def gateway_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool =
     parts = [
         section("frontend", GATEWAY, "from", "base"),
         line("bind", address(settings.host, settings.port)),
+        line("maxconn", str(settings.max_connections)),
         line("option", "http-restrict-req-hdr-names", "reject"),
         _CONNECTION.rstrip(),
         *(rules.rstrip() for rules in (request_log.GATEWAY_RULES, *traces, request_log.ENDING_RULES) if logged),
@@ -165,6 +166,7 @@ def mesh_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool = Fa
         section("frontend", MESH, "from", "base"),
         line("bind", address(MESH_HOST, settings.mesh_port)),
         *(line("bind", f"{MESH_HOST}:{ports}") for ports in port_ranges(config, settings)),
+        line("maxconn", str(settings.max_connections)),
         _CONNECTION.rstrip(),
         *(rules.rstrip() for rules in traces if logged),
         f"""\

@@ -44,6 +44,9 @@ HEADER_WAIT = 10
 """Seconds in which a request's header must have arrived."""
 TUNNEL_IDLE = 3600
 """Seconds a WebSocket or a tcp connection may be silent."""
+WAYS = 4
+"""Connections at most, in numbers of clients': those of clients, those of services on the mesh, and for each of them one
+of HAProxy to itself (see `door`), which must never wait for the others to end."""
 SPARE_DESCRIPTORS = 2000
 """For listeners and checks, beside two for every connection. Where the system allows fewer, HAProxy takes what it gets."""
 PEERS = "atoll"
@@ -145,7 +148,7 @@ def _global(settings: Gateway, files: Files, log: RequestLog | None) -> str:
         line("stats", "socket", str(files.runtime), "mode", "600", "level", "admin", "expose-fd", "listeners"),
         line("stats", "timeout", "1h"),
         line("nbthread", str(settings.threads)),
-        line("fd-hard-limit", str(2 * settings.max_connections + SPARE_DESCRIPTORS)),
+        line("fd-hard-limit", str(2 * WAYS * settings.max_connections + SPARE_DESCRIPTORS)),
         line("hard-stop-after", milliseconds(settings.hard_stop)),
         line("server-state-file", str(files.state)),
         line("localpeer", LOCAL_PEER),

@@ -47,9 +47,9 @@ class Failure(StrEnum):
 
 
 MADE = {
-    502: (Failure.BAD_ANSWER,),
-    503: (Failure.NO_INSTANCE, Failure.UNREACHABLE, Failure.BREAKER_OPEN, Failure.OVER_LIMIT),
-    504: (Failure.TIMEOUT,),
+    "502": (Failure.BAD_ANSWER,),
+    "503": (Failure.NO_INSTANCE, Failure.UNREACHABLE, Failure.BREAKER_OPEN, Failure.OVER_LIMIT),
+    "504": (Failure.TIMEOUT,),
 }
 """With which status the gateway tells of each failure."""
 FIRST_STATUS = 400
@@ -111,15 +111,14 @@ def fallback_problems(said: Fallback) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("last_good", "max_age"), f"{said.last_good.max_age:g} is not {AGE_FLOOR:g} to {AGE_CEILING:g} seconds"
 
 
-def errors_problems(said: Mapping[int, Page]) -> Iterator[tuple[tuple[str, ...], str]]:
+def errors_problems(said: Mapping[str, Page]) -> Iterator[tuple[tuple[str, ...], str]]:
     """What is absurd in the answers that somebody wants for errors of the gateway's own: path and reason."""
-    for status, page in said.items():
-        here = str(status)
-        if status not in MADE:
-            yield (here,), f"only {', '.join(map(str, MADE))} are the gateway's own words about a service"
+    for here, page in said.items():
+        if here not in MADE:
+            yield (here,), f"only {', '.join(MADE)} are the gateway's own words about a service"
             continue
-        if page.status != status:
-            yield (here, "status"), f"the error {status} stays one: it cannot be answered with {page.status}"
+        if str(page.status) != here:
+            yield (here, "status"), f"the error {here} stays one: it cannot be answered with {page.status}"
         yield from (((here, *path), wrong) for path, wrong in page_problems(page))
 
 

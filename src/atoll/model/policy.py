@@ -41,7 +41,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who goes first where requests wait for an instance to have room."""
     fallback: Fallback | None = None
     """What callers get when it fails."""
-    errors: dict[int, Page] | None = None
+    errors: dict[str, Page] | None = None
     """What the gateway says, by status, where it would say an error about the service."""
 
 

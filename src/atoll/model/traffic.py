@@ -15,6 +15,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     requests: int = 0
     errors: int = 0
+    fallbacks: int = 0
+    """Requests that were answered in place of a service that failed."""
     rps: float = 0.0
     """Requests a second."""
     error_share: float = 0.0

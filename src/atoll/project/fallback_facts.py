@@ -7,7 +7,7 @@ import mimetypes
 from typing import Any
 
 from atoll.kit.text import scrub
-from atoll.model.fallback import USUAL, Fallback, LastGood, Other
+from atoll.model.fallback import MADE, USUAL, Fallback, LastGood, Other
 from atoll.model.names import HeaderName, ServiceName
 from atoll.model.page import BODY_LIMIT, TEXT, Page
 from atoll.project import schema
@@ -44,21 +44,12 @@ def fallback_of(said: schema.Fallback | None, here: Path, facts: Facts, around: 
 
 def errors_of(
     said: dict[str, schema.ErrorPage], here: Path, facts: Facts, around: Surroundings
-) -> dict[int, Page] | None:
+) -> dict[str, Page] | None:
     """The pages at `here`, by status; None: nothing is said."""
-    if not said:
-        return None
-    pages = {}
-    for key, page in said.items():
-        status = int(key) if key.isascii() and key.isdigit() and len(key) == 3 else 0
-        if not status:
-            message = f"{scrub(key, limit=40)!r} is no status"
-            facts.findings.append(
-                Finding(code=Code.INVALID_VALUE, message=message, path=(*here, key), hint="such as 503")
-            )
-        else:
-            pages[status] = _page(page, status, (*here, key), facts, around)
-    return pages
+    pages = {
+        key: _page(page, int(key) if key in MADE else 0, (*here, key), facts, around) for key, page in said.items()
+    }
+    return pages or None
 
 
 def _page(said: schema.ErrorPage, status: int, here: Path, facts: Facts, around: Surroundings) -> Page:

@@ -81,8 +81,8 @@ ROUTES = [
     route("mapped", instead("/top/{2}/{5}?like={1}&of={2}")),
     route("other-empty", instead("/x"), "empty"),
     route("deep", Policy(fallback=Fallback(service=Other(service=ServiceName("deep")))), "empty"),
-    route("page", Policy(errors={503: Page(status=503, body="<h1>soon</h1>", content_type="text/html")}), "empty"),
-    route("own-page", Policy(errors={503: Page(status=503, body="not this")})),
+    route("page", Policy(errors={"503": Page(status=503, body="<h1>soon</h1>", content_type="text/html")}), "empty"),
+    route("own-page", Policy(errors={"503": Page(status=503, body="not this")})),
     route("bodiless", Policy(fallback=Fallback(static=Page(status=204))), "empty"),
 ]
 

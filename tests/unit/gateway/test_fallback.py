@@ -25,7 +25,7 @@ BEST = ServiceName("best")
 PAGE, OTHER = Page(body="sorry"), Other(service=BEST, path="/top/{1}", timeout=0.25)
 
 
-def guarded(name: str, fallback: Fallback | None = None, errors: dict[int, Page] | None = None) -> Route:
+def guarded(name: str, fallback: Fallback | None = None, errors: dict[str, Page] | None = None) -> Route:
     return replace(route(name, "orders"), policy=Policy(fallback=fallback, errors=errors))
 
 
@@ -45,14 +45,14 @@ def test_a_line_says_what_is_given_and_for_which_failures() -> None:
 
 
 def test_an_error_of_the_gateways_is_answered_with_a_page_unless_it_falls_back() -> None:
-    errors = {502: Page(status=502, body="bad"), 503: Page(status=503, body="soon")}
+    errors = {"502": Page(status=502, body="bad"), "503": Page(status=503, body="soon")}
     said = Fallback(static=PAGE, on=("no-instance",))
     guard = Guard(who="orders", fallback=said, errors=errors)
     lines = dict(fallback_entries([guard]))
     assert lines["orders"] == f"p|{page_key(PAGE)}|0||"
     assert lines["orders~no-instance"] == "f"
-    assert lines["orders~unreachable"] == lines["orders~breaker-open"] == page_key(errors[503])
-    assert lines["orders~bad-answer"] == page_key(errors[502])
+    assert lines["orders~unreachable"] == lines["orders~breaker-open"] == page_key(errors["503"])
+    assert lines["orders~bad-answer"] == page_key(errors["502"])
     assert "orders~timeout" not in lines
     assert sorted(page.body for page in fallback_pages([guard, guard])) == ["bad", "soon", "sorry"]
 
@@ -172,7 +172,7 @@ def test_any_text_is_one_word_of_plain_characters_for_haproxy(text: str) -> None
 
 def test_all_lines_can_stand_in_a_map_file() -> None:
     said = Fallback(service=Other(service=BEST, path="/a/{1}?x={2}&y=(1),*"), last_good=LastGood())
-    found = facts(guarded("a", said, {503: Page(status=503)}))
+    found = facts(guarded("a", said, {"503": Page(status=503)}))
     assert keeps(found.maps[FALLBACKS])
     for key, value in found.maps[FALLBACKS]:
         entry(key, value)

@@ -8,6 +8,8 @@ from atoll.model.fallback import Fallback, LastGood, Other, errors_problems, fal
 from atoll.model.names import HeaderName, ServiceName
 from atoll.model.page import BODY_LIMIT, HEADERS_LIMIT, Page, page_problems
 from atoll.model.policy import Policy, policy_problems
+from atoll.model.service import Service
+from atoll.model.snapshot import decode, encode
 
 BEST = ServiceName("best")
 
@@ -78,14 +80,14 @@ def test_a_path_may_name_segments(path: str) -> None:
 
 
 def test_a_policy_names_what_is_absurd_within_it() -> None:
-    absurd = Policy(fallback=Fallback(static=Page(status=1)), errors={404: Page(status=404), 503: Page(status=500)})
+    absurd = Policy(fallback=Fallback(static=Page(status=1)), errors={"404": Page(status=404), "503": Page(status=500)})
     assert [path for path, _ in policy_problems(absurd)] == [
         ("fallback", "static", "status"), ("errors", "404"), ("errors", "503", "status"),
     ]  # fmt: skip
 
 
 def test_errors_keep_their_status() -> None:
-    assert not list(errors_problems({503: Page(status=503, body="soon"), 502: Page(status=502)}))
+    assert not list(errors_problems({"503": Page(status=503, body="soon"), "502": Page(status=502)}))
 
 
 @given(st.text(max_size=300))
@@ -93,3 +95,9 @@ def test_no_words_pass_that_could_mean_more_than_themselves_in_a_map(path: str) 
     if not fields(Fallback(service=Other(service=BEST, path=path))):
         assert not set(path) & set("|^%#;\"'\\$ \t\r\n\0")
         assert path.isprintable()
+
+
+def test_a_policy_with_everything_is_a_fact() -> None:
+    fallback = Fallback(static=Page(headers={HeaderName("x-a"): "1"}), last_good=LastGood())
+    said = Service(name=BEST, policy=Policy(fallback=fallback, errors={"503": Page(status=503)}))
+    assert decode(encode(said), Service) == said

@@ -102,6 +102,7 @@ def trend(series: RedSeries, since: float, until: float, step: float) -> str:
 def _table(invocation: Invocation, found: Red, kind: str) -> None:
     since, until = of_iso(found.since), of_iso(found.until)
     drawn = _writable(sys.stdout.encoding)
+    degraded = any(one.total.fallbacks for one in found.series)
     rows: list[list[str | Cell]] = []
     for one in found.series:
         part = one.route or one.instance or one.caller
@@ -110,11 +111,12 @@ def _table(invocation: Invocation, found: Red, kind: str) -> None:
                 service_cell(one.service),
                 part,
                 *figure_cells(one.total),
+                *([Cell(f"{one.total.fallbacks:>9}", "yellow" if one.total.fallbacks else "")] if degraded else []),
                 trend(one, since, until, found.step) if drawn else "",
             ]
         )
     heading = {"service": "", "edge": "CALLER"}.get(kind, kind.upper())
-    invocation.show.table(("SERVICE", heading, *FIGURES, "TREND"), rows)
+    invocation.show.table(("SERVICE", heading, *FIGURES, *(["FALLBACKS"] if degraded else []), "TREND"), rows)
     if found.cut:
         invocation.talk.note(f"{found.cut} more are not shown; name a SERVICE")
 

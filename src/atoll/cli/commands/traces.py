@@ -44,6 +44,7 @@ REMEMBERED = 20_000
 @click.option("--min-duration", metavar="TIME", help="… that took at least so long (500ms, 2s).")
 @click.option("--max-duration", metavar="TIME", help="… that took at most so long.")
 @click.option("--attr", multiple=True, metavar="KEY=VALUE", help="… with this attribute (KEY: any value). Repeatable.")
+@click.option("--degraded", is_flag=True, help="… in which something was given in place of a service that failed.")
 @click.option("--grep", metavar="TEXT", help="… with TEXT in its name, attributes or events, or in a log line.")
 @click.option("--since", metavar="TIME", help="From then on (10m, or 2026-11-21T14:30) [default: 1 day].")
 @click.option("--until", metavar="TIME", help="Up to then.")
@@ -62,6 +63,7 @@ def traces(
     min_duration: str | None,
     max_duration: str | None,
     attr: tuple[str, ...],
+    degraded: bool,
     grep: str | None,
     since: str | None,
     until: str | None,
@@ -78,7 +80,7 @@ def traces(
     for name, text in (("min_duration", min_duration), ("max_duration", max_duration)):
         if text is not None:
             query.append((name, seconds(text, name="--" + name.replace("_", "-")) * 1000))
-    query += [("attribute", _attribute(one)) for one in attr]
+    query += [("attribute", _attribute(one)) for one in (*attr, *(["atoll.fallback"] if degraded else []))]
     wall = invocation.clock.wall()
     for name, text in (("since", since), ("until", until)):
         if text is not None:

@@ -94,7 +94,13 @@ def _shrunk(figures: Figures, requests: int) -> Figures:
     part = requests / figures.requests
     values = {name: getattr(figures, name) for name in Figures.__struct_fields__}
     return Figures(
-        **{**values, "requests": requests, "errors": round(figures.errors * part), "rps": round(figures.rps * part, 4)}
+        **{
+            **values,
+            "requests": requests,
+            "errors": round(figures.errors * part),
+            "fallbacks": round(figures.fallbacks * part),
+            "rps": round(figures.rps * part, 4),
+        }
     )
 
 
@@ -107,6 +113,7 @@ def _added(one: Figures | None, other: Figures) -> Figures:
     return Figures(
         requests=requests,
         errors=errors,
+        fallbacks=one.fallbacks + other.fallbacks,
         rps=round(one.rps + other.rps, 4),
         error_share=round(errors / requests, 6) if requests else 0.0,
         mean_ms=round(mean, 3),

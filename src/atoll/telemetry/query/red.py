@@ -45,7 +45,7 @@ ENTRY = "SpanKind IN (2, 5) AND Source = 'otlp'"
 _REQUESTS = """
 SELECT Service AS service, {key} AS part, toUnixTimestamp(toStartOfInterval(Time, toIntervalSecond({{step:UInt32}}))) AS time,
     grouping(time) AS whole, sum(Count) AS requests, sum(Failed) AS errors, sum(DurationSum) AS microseconds,
-    sumMap(Buckets) AS buckets
+    sumMap(Buckets) AS buckets, sumIf(Count, Fallback != '') AS fallbacks
 FROM requests WHERE {rolled} AND Edge != 'tcp' AND Service != ''{conditions}
 GROUP BY GROUPING SETS ((service, part, time), (service, part)) ORDER BY whole DESC, time"""
 _SPANS = """
@@ -128,6 +128,7 @@ def figures(row: dict[str, Any], seconds: float) -> Figures:
     return Figures(
         requests=requests,
         errors=errors,
+        fallbacks=int(row.get("fallbacks", 0)),
         rps=round(requests / seconds, 4),
         error_share=round(errors / requests, 6) if requests else 0.0,
         mean_ms=_ms(float(row["microseconds"]) / requests) if requests else 0.0,
