@@ -8,6 +8,7 @@ from atoll.gateway.breaker import LINGER
 from atoll.gateway.breaker_lines import FORCED, OF_SERVICE, ROUTE, Line, Word, parse_line, parse_word, word_key
 from atoll.gateway.readback import BreakerRow
 from atoll.model.breaker import BreakerState
+from atoll.model.effective import caller_of
 from atoll.model.names import ServiceName
 from atoll.model.report import BreakerChange, BreakerReport
 
@@ -57,13 +58,6 @@ def changes(
             since = now.since if not now.due and now.since >= now.opened_at else wall
             found.append(_change(now, now.state, since, _healed(now)))
     yield from sorted(found, key=lambda each: each.at)
-
-
-def caller_of(scope: str) -> str:
-    """Who calls: `web`, `route:shop`, or empty for everybody of whom nothing else is said."""
-    if scope.startswith(ROUTE):
-        return scope.partition(">")[0]
-    return scope.partition(">")[0] if ">" in scope else ""
 
 
 def _caller_of_word(key: str) -> str:

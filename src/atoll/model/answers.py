@@ -14,7 +14,7 @@ from atoll.model.breaker import BreakerState
 from atoll.model.fault import Fault
 from atoll.model.names import ServiceName
 from atoll.model.project import Step
-from atoll.model.report import NodeReport
+from atoll.model.report import BreakerChange, NodeReport
 from atoll.model.route import Route
 from atoll.model.service import Instance, Service, State
 
@@ -36,11 +36,13 @@ class FactPage(msgspec.Struct, frozen=True):
 
 
 class BreakerRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator's word on a service's circuit breaker: `open` or `closed` for `seconds`, or neither and `reset`."""
+    """An operator's word on a circuit breaker: `open` or `closed` for `seconds`, or neither and it begins anew."""
 
     reason: str
     state: BreakerState | None = None
     seconds: float = 300.0
+    caller: ServiceName | None = None
+    """Of a service: only for the calls of this one."""
 
 
 class FaultRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -263,6 +265,8 @@ class Verb(StrEnum):
     FAILING = "failing"
     DRAINING = "draining"
     MAINT = "maint"
+    BREAKER = "breaker"
+    """A circuit breaker changed, or an operator said something of it."""
     LEADING = "leading"
     """It leads its active-passive service from now on."""
     FAILOVER = "failover"
@@ -293,6 +297,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It is not registered any more."""
     skewed: bool = False
     """The wall clock had gone back; `at` continues the earlier order instead of telling the clock's time."""
+    breaker: BreakerChange | None = None
+    """Of a circuit breaker."""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):

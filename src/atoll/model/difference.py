@@ -26,9 +26,14 @@ def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 def told(before: msgspec.Struct, after: msgspec.Struct) -> str:
-    """The fields that differ, in words: `run.replicas 1 → 3, run.command changed`; empty when none does."""
+    """The fields that differ, in words: `run.replicas 1 → 3, run.command changed`; empty when none does.
+
+    What an operator said of a circuit breaker is told for itself (`registry.breakers`).
+    """
     old, new = dict(leaves(before)), dict(leaves(after))
-    differing = [path for path in dict.fromkeys((*new, *old)) if old.get(path) != new.get(path)]
+    differing = [
+        path for path in dict.fromkeys((*new, *old)) if old.get(path) != new.get(path) and "breaker_word" not in path
+    ]
     words = [_words(path, old.get(path), new.get(path)) for path in differing[:SHOWN]]
     return ", ".join([*words, *([f"and {len(differing) - SHOWN} more"] if len(differing) > SHOWN else [])])
 

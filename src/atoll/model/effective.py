@@ -33,6 +33,12 @@ def route_scope(route: Route, service: ServiceName) -> str:
     return f"route:{route.name}>{service}" if several else f"route:{route.name}"
 
 
+def caller_of(scope: str) -> str:
+    """Who calls: `web`, `route:shop`, or empty for everybody of whom nothing else is said."""
+    caller, named, _ = scope.partition(">")
+    return caller if named or scope.startswith("route:") else ""
+
+
 def call_scope(caller: Service, callee: Service) -> str:
     """Whose state it is what the policy of a call counts."""
     return f"{caller.name}>{callee.name}"

@@ -226,6 +226,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gateway: GatewayReport = msgspec.field(default_factory=GatewayReport)
     servers: tuple[ServerReport, ...] = ()
     breakers: tuple[BreakerReport, ...] = ()
+    changes: tuple[BreakerChange, ...] = ()
+    """Of breakers, since the last report that was taken."""
     limits: tuple[LimitReport, ...] = ()
     failovers: tuple[FailoverReport, ...] = ()
     loop: LoopReport = msgspec.field(default_factory=LoopReport)

@@ -167,6 +167,22 @@ class Catalog:
             draft.define(route_key(wanted.name), current, wanted)
             return wanted, await draft.commit(self._registry.store), current is None
 
+    async def change_route(self, name: RouteName, change: Callable[[Route], Route]) -> tuple[Route, Revision]:
+        """Change what is said of a route, but not where it leads.
+
+        Raises:
+            NotFound: there is no such route.
+            InvalidValue: the change asks for what cannot be.
+        """
+        current = self._facts.snapshot.routes.get(name)
+        if current is None:
+            raise NotFound(f"there is no route {name}", hint="GET /api/v1/routes lists them")
+        wanted = change(current)
+        route, revision, _ = await self.put_route(
+            wanted, lambda _route, _facts: None, modified=self._facts.modified(route_key(name))
+        )
+        return route, revision
+
     async def delete_route(self, name: RouteName, *, modified: Revision | None = None) -> Revision:
         """Remove a route.
 

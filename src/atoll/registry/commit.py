@@ -12,6 +12,7 @@ from atoll.model.names import Key
 from atoll.model.route import Route
 from atoll.model.service import Instance, Service
 from atoll.model.snapshot import encode
+from atoll.registry.breakers import recorded, words_said
 from atoll.registry.facts import Facts
 from atoll.registry.history import Journal
 from atoll.store.base import Delete, Expect, Put, Revision, Store
@@ -70,8 +71,10 @@ class Draft:
     def define(self, key: Key, before: Service | Route | None, after: Service | Route) -> None:
         """Write a service or a route, and tell the history of the services concerned what changed."""
         self.put(key, encode(after))
-        if before is not None:
-            self._tell(after, told(before, after))
+        changed = told(before, after) if before is not None else ""
+        if changed:
+            self._tell(after, changed)
+        self.operations += map(recorded, words_said(before, after))
 
     def forget(self, key: Key, before: Route) -> None:
         """Delete a route, and tell the history of its services."""

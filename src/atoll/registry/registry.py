@@ -18,6 +18,7 @@ from atoll.kit.logs import Log
 from atoll.kit.text import scrub
 from atoll.model.address import Endpoint
 from atoll.model.answers import Registered, Verb
+from atoll.model.breaker import MOMENT_CEILING
 from atoll.model.keys import service_key
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.registration import Registration, instance_of
@@ -25,6 +26,7 @@ from atoll.model.report import NodeReport
 from atoll.model.service import Instance, State
 from atoll.model.snapshot import encode
 from atoll.registry.admission import RENEW_SHARE, Kind, admit
+from atoll.registry.breakers import recorded
 from atoll.registry.commit import Draft
 from atoll.registry.damping import Damper
 from atoll.registry.expiry import InstanceKey, Verdict
@@ -40,6 +42,8 @@ from atoll.registry.stalls import StallMeter
 from atoll.store.base import Revision, Store
 
 TRIES = 8
+CHANGES_LIMIT = 1000
+"""Transitions of breakers that are taken with one report."""
 """Attempts at a commit that others' writes keep overtaking, before the caller is told so."""
 SERVICES_LOCK = "services"
 """Held while a service is created or deleted: mesh indexes are given out one at a time."""
@@ -279,6 +283,13 @@ class Registry:
         self.nodes.take(report, self.clock.now())
         try:
             await self._tell_failovers(before, report)
+            told = [
+                change
+                for change in report.changes[:CHANGES_LIMIT]
+                if self.facts.knows(change.service) and 0 <= change.at <= MOMENT_CEILING
+            ]
+            if told:
+                await self.store.commit(list(map(recorded, told)))
             await self.settle([(server.service, server.instance) for server in report.servers])
         except (StorageFull, Conflict) as error:
             log.warning("health could not be noted", node=report.node, reason=error.code)

@@ -17,6 +17,7 @@ from atoll.errors import AtollError, MethodNotAllowed, NotFound, Overloaded, Sto
 from atoll.server import (
     auth,
     backup,
+    breakers,
     drills,
     facts,
     faults,
@@ -52,6 +53,7 @@ ALWAYS = {
 _TABLE: tuple[Endpoint, ...] = (
     *instances.ENDPOINTS,
     *services.ENDPOINTS,
+    *breakers.ENDPOINTS,
     *drills.ENDPOINTS,
     *maintenance.ENDPOINTS,
     *routes.ENDPOINTS,

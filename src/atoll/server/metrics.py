@@ -117,7 +117,7 @@ def _reload_kinds(seen: Seen) -> Iterator[Series]:
 
 def _breakers(read: Callable[[BreakerReport], float]) -> Read:
     return lambda seen: [
-        ((report.node, each.service), read(each)) for report, _ in seen.nodes for each in report.breakers
+        ((report.node, each.service, each.caller), read(each)) for report, _ in seen.nodes for each in report.breakers
     ]
 
 
@@ -283,9 +283,9 @@ TABLE: dict[Metric, Read] = {
     Metric(
         "atoll_breaker_state",
         Kind.GAUGE,
-        "0: closed, 1: half-open, 2: open; of services whose failures were counted.",
+        "0: closed, 1: half-open, 2: open; of breakers that had something to count. No caller: the service's own.",
         "",
-        ("node", "service"),
+        ("node", "service", "caller"),
     ): _breakers(lambda each: BREAKER_STATES.index(each.state)),
     Metric(
         "atoll_failover_group",
@@ -294,9 +294,12 @@ TABLE: dict[Metric, Read] = {
         "",
         ("node", "service"),
     ): lambda seen: [((report.node, each.service), each.at) for report, _ in seen.nodes for each in report.failovers],
-    Metric("atoll_breaker_opened_total", Kind.COUNTER, "Times that it opened.", "", ("node", "service")): _breakers(
-        lambda each: each.opened
-    ),
+    Metric(
+        "atoll_breaker_opened_total", Kind.COUNTER, "Times that it opened.", "", ("node", "service", "caller")
+    ): _breakers(lambda each: each.opened),
+    Metric(
+        "atoll_breaker_rejected_total", Kind.COUNTER, "Requests kept away.", "", ("node", "service", "caller")
+    ): _breakers(lambda each: each.rejected),
     Metric(
         "atoll_limit_requests",
         Kind.GAUGE,

@@ -1,4 +1,4 @@
-"""Services over HTTP: read, write, delete; scale, stop, start, restart, breaker words; and the history of their instances."""
+"""Services over HTTP: read, write, delete; scale, stop, start, restart; and the history of their instances."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from atoll.errors import Conflict, InvalidName, InvalidValue, LimitReached, NotFound, StillInUse, StorageFull
 from atoll.model.answers import (
-    BreakerRequest,
     FailoverRequest,
     History,
     LeaderView,
@@ -23,12 +22,12 @@ from atoll.model.answers import (
     Written,
     shown,
 )
-from atoll.model.breaker import WORD_CEILING, BreakerWord
+from atoll.model.breaker import WORD_CEILING
 from atoll.model.failover import FailoverWord, parse_group
 from atoll.model.keys import service_key
 from atoll.model.leader import Leader
 from atoll.model.names import ServiceName
-from atoll.model.service import Instance, Mode, Protocol, Run, Service
+from atoll.model.service import Instance, Mode, Run, Service
 from atoll.registry.catalog import unknown_service
 from atoll.registry.expiry import GLOBAL
 from atoll.server.control import Control
@@ -125,30 +124,6 @@ async def restart(control: Control, request: Request) -> Response:
     return await _change(
         control, name, lambda run: msgspec.structs.replace(run, restarts=run.restarts + 1, rolling=said.rolling)
     )
-
-
-async def breaker(control: Control, request: Request) -> Response:
-    """Force a circuit breaker open or closed for a while, or let it begin anew."""
-    name = service_in(request)
-    said = await take(control, request, BreakerRequest)
-    now = control.clock.wall()
-    if not said.reason.strip():
-        raise InvalidValue("a word on a breaker needs a reason", hint="say why", field="reason")
-    if not 1 <= said.seconds <= WORD_CEILING:
-        raise InvalidValue(f"seconds {said.seconds:g} is not 1 to {WORD_CEILING:g}", field="seconds")
-    if said.state is None:
-        word = BreakerWord(reason=said.reason, since=now, reset=now)
-    else:
-        word = BreakerWord(state=said.state, until=now + said.seconds, reason=said.reason, since=now)
-    service, revision = await control.catalog.change_service(name, lambda known: _worded(known, word))
-    return reply(ServiceFact(service=service, revision=revision))
-
-
-def _worded(service: Service, word: BreakerWord) -> Service:
-    if service.protocol is Protocol.TCP:
-        raise InvalidValue(f"{service.name} speaks tcp: it has no circuit breaker", field="service")
-    kept = max(word.reset, service.breaker_word.reset)
-    return msgspec.structs.replace(service, breaker_word=msgspec.structs.replace(word, reset=kept))
 
 
 async def _change(control: Control, name: ServiceName, change: Callable[[Run], Run]) -> Response:
@@ -282,7 +257,6 @@ ENDPOINTS = (
     _command("scale", "Say how many instances shall run.", scale, Scale),
     _command("start", "Start a stopped service.", start),
     _command("stop", "Stop every instance and start none.", stop),
-    _command("breaker", "Force the circuit breaker open or closed for a while, or reset it.", breaker, BreakerRequest),
     _command("failover", "Send its requests to one of its groups for a while, or back.", failover, FailoverRequest),
     _command("restart", "Replace every running instance.", restart, RestartRequest),
     Endpoint(

@@ -128,6 +128,7 @@ class Node:
 
     async def tell(self) -> None:
         """Report once; the control plane may be away."""
+        changes = tuple(self.driver.changes)
         report = NodeReport(
             node=NodeName(self.settings.node),
             pid=os.getpid(),
@@ -135,6 +136,7 @@ class Node:
             started=self._started,
             children=self.supervisor.report(),
             breakers=self.driver.breakers(),
+            changes=changes,
             limits=self.driver.limits(),
             failovers=self.driver.failovers(),
             gateway=caught_up(self.driver.report(), self.facts.revision, self.watch.revision),
@@ -149,6 +151,10 @@ class Node:
             await self.client.report(report)
         except (AtollError, OSError) as error:
             log.debug("the control plane took no report", error=error)
+            return
+        for change in changes:
+            if self.driver.changes and self.driver.changes[0] is change:  # else it was forgotten, there are too many
+                self.driver.changes.popleft()
 
     async def _own_processes(self) -> tuple[ProcessReport, ...]:
         at, seen = self._measured

@@ -2,153 +2,220 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
+from urllib.parse import quote
 
 import click
 
-from atoll.cli.facts import nodes, plain, require_services, revision_of, service_path, snapshot
+from atoll.cli.edges import OTHERS, Row, edges, rows
+from atoll.cli.facts import V1, nodes, parse_services, plain, require_services, revision_of, service_path, snapshot
 from atoll.cli.invocation import Invocation
-from atoll.cli.numbers import age, seconds
+from atoll.cli.numbers import age, clock_time, moment, seconds
 from atoll.cli.options import EPILOG, AtollGroup, command, complete_services
 from atoll.cli.show import Cell, service_cell, state_cell
-from atoll.kit.text import scrub
-from atoll.model.answers import BreakerRequest, NodeView
+from atoll.errors import NotFound
+from atoll.kit.text import closest, scrub
+from atoll.model.answers import BreakerRequest, History, Record, Verb
 from atoll.model.breaker import Breaker, BreakerState
-from atoll.model.keys import SERVICES
-from atoll.model.names import service_name
-from atoll.model.report import BreakerReport
-from atoll.model.service import Protocol, Service
+from atoll.model.keys import ROUTES, SERVICES
+from atoll.model.names import ServiceName, route_name, service_name
+from atoll.model.service import Protocol
 
-COLUMNS = ("SERVICE", "STATE", "SINCE", "UNTIL", "FAILED", "OPENS AT", "OPENED", "REASON")
-_SERVICE = click.argument("service", metavar="SERVICE", shell_complete=complete_services)
+COLUMNS = (
+    "SERVICE", "CALLER", "STATE", "SINCE", "UNTIL", "FAILED", "SLOW", "OPENS AT", "OPENED", "REJECTED", "REASON",
+)  # fmt: skip
+SHOWN = 10_000
+"""Records of one service's history that are looked through for those of breakers."""
+_SERVICE = click.argument("service", metavar="[SERVICE]", required=False, shell_complete=complete_services)
+_CALLER = click.option("--caller", metavar="SERVICE", shell_complete=complete_services, help="Only for its calls.")
+_ROUTE = click.option("--route", metavar="NAME", help="Only for the requests of this route.")
 _REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; shown to whoever looks.")
 _FOR = click.option("--for", "duration", default="5m", show_default=True, metavar="TIME", help="How long.")
 
 
 @click.group("breakers", cls=AtollGroup, invoke_without_command=True, epilog=EPILOG)
+@click.option("--matrix", is_flag=True, help="Callers down, callees across.")
+@click.option("--history", "past", is_flag=True, help="What the breakers of all services did; the same as `history`.")
 @click.pass_context
-def breakers(ctx: click.Context) -> None:
+def breakers(ctx: click.Context, *, matrix: bool, past: bool) -> None:
     """Show the circuit breakers; force one open or closed, or reset it."""
     if ctx.invoked_subcommand is None:
-        _list(ctx.ensure_object(Invocation))
+        invocation = ctx.ensure_object(Invocation)
+        if past:
+            _history(invocation, (), None, 100)
+        else:
+            _list(invocation, matrix=matrix)
 
 
 @command("open")
 @_SERVICE
+@_CALLER
+@_ROUTE
 @_FOR
 @_REASON
-def open_(invocation: Invocation, service: str, duration: str, reason: str) -> None:
-    """Let nobody through to a service for a while.
+def open_(
+    invocation: Invocation, service: str | None, *, caller: str | None, route: str | None, duration: str, reason: str
+) -> None:
+    """Let nobody through to a service for a while, or not this caller, or nobody on this route.
 
-    Example: atoll breakers open orders --for 5m --reason "its database moves"
+    Example: atoll breakers open orders --caller web --for 5m --reason "it floods it"
     """
-    _say(invocation, service, BreakerRequest(state=BreakerState.OPEN, seconds=_seconds(duration), reason=reason))
+    said = BreakerRequest(state=BreakerState.OPEN, seconds=seconds(duration, name="--for"), reason=reason)
+    _say(invocation, service, caller, route, said)
 
 
 @command("close")
 @_SERVICE
+@_CALLER
+@_ROUTE
 @_FOR
 @_REASON
-def close(invocation: Invocation, service: str, duration: str, reason: str) -> None:
-    """Let everybody through to a service for a while, whatever fails."""
-    _say(invocation, service, BreakerRequest(state=BreakerState.CLOSED, seconds=_seconds(duration), reason=reason))
+def close(
+    invocation: Invocation, service: str | None, *, caller: str | None, route: str | None, duration: str, reason: str
+) -> None:
+    """Let everybody through to a service for a while, whatever fails; or this caller, or this route."""
+    said = BreakerRequest(state=BreakerState.CLOSED, seconds=seconds(duration, name="--for"), reason=reason)
+    _say(invocation, service, caller, route, said)
 
 
 @command("reset")
 @_SERVICE
+@_CALLER
+@_ROUTE
 @_REASON
-def reset(invocation: Invocation, service: str, reason: str) -> None:
+def reset(invocation: Invocation, service: str | None, *, caller: str | None, route: str | None, reason: str) -> None:
     """Take a word back and begin anew: closed, nothing counted."""
-    _say(invocation, service, BreakerRequest(reason=reason))
+    _say(invocation, service, caller, route, BreakerRequest(reason=reason))
 
 
-breakers.add_command(open_)
-breakers.add_command(close)
-breakers.add_command(reset)
+@command("history", reads=True)
+@click.argument("services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_services)
+@click.option("--since", metavar="TIME", help="From then on (10m, or 2026-11-21T14:30).")
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Newest N.")
+def history(invocation: Invocation, services: tuple[str, ...], *, since: str | None, limit: int) -> None:
+    """Show what circuit breakers did, when and why."""
+    _history(invocation, parse_services(services), since, limit)
 
 
-class Row:
-    """A service's breaker as one node's gateway has it."""
-
-    def __init__(self, service: Service, node: str, report: BreakerReport | None, wall: float) -> None:
-        self.service = service
-        self.node = node
-        self.report = report or BreakerReport(service=service.name)
-        self.policy = service.policy.circuit_breaker or Breaker()
-        self.word = service.breaker_word if service.breaker_word.holds(wall) else None
-
-    @property
-    def state(self) -> str:
-        """`off`, or what the breaker does now; an operator's word is known before the gateway reports it."""
-        if self.word is not None and self.word.state is not None:
-            return f"{self.word.state} (forced)"
-        return str(self.report.state) if self.policy.enabled else "off"
-
-    def cells(self, wall: float) -> list[str | Cell]:
-        """The columns of COLUMNS."""
-        said, report, word = self.policy, self.report, self.word
-        since = word.since if word else report.since
-        until = word.until if word else report.until
-        rule = f"{said.errors}% of {said.min_requests} in {said.window:g}s" if said.enabled else ""
-        return [
-            service_cell(self.service.name),
-            state_cell(self.state),
-            f"{age(wall - since)} ago" if since else "",
-            f"in {age(until - wall)}" if until > wall else "",
-            f"{report.failures} of {report.requests}" if report.requests else "",
-            rule,
-            str(report.opened) if report.opened else "",
-            scrub(word.reason, limit=80) if word else "",
-        ]
-
-    def json(self) -> dict[str, Any]:
-        """The row for scripts: what is shown, and its sources whole. Wall seconds."""
-        return {
-            "service": self.service.name,
-            "node": self.node,
-            "state": str(self.word.state if self.word else self.report.state),
-            "forced": self.word is not None,
-            "policy": plain(self.policy),
-            "word": plain(self.service.breaker_word),
-            "seen": plain(self.report),
-        }
+for _command in (open_, close, reset, history):
+    breakers.add_command(_command)
 
 
-def rows(services: Iterable[Service], seen: Iterable[NodeView], wall: float) -> list[Row]:
-    """A row for each service and node; services that speak tcp have none."""
-    told: dict[tuple[str, str], BreakerReport] = {
-        (each.service, node.report.node): each for node in seen for each in node.report.breakers
-    }
-    where = sorted({node for _, node in told}) or [""]
-    return [
-        Row(service, node, told.get((service.name, node)), wall)
-        for service in sorted(services, key=lambda each: each.name)
-        if service.protocol is not Protocol.TCP
-        for node in where
-    ]
-
-
-def _list(invocation: Invocation) -> None:
+def _list(invocation: Invocation, *, matrix: bool) -> None:
     show, wall = invocation.show, invocation.clock.wall()
-    facts = snapshot(invocation.api, SERVICES)
-    found = rows(facts.services.values(), nodes(invocation.api), wall)
+    facts = snapshot(invocation.api, SERVICES, ROUTES)
+    found = rows(edges(facts, wall), nodes(invocation.api))
     if show.as_json:
         show.json([row.json() for row in found])
         return
+    if matrix:
+        _matrix(invocation, found)
+        return
     several = len({row.node for row in found}) > 1
-    table: list[list[str | Cell]] = [[*row.cells(wall), *([row.node] if several else [])] for row in found]
+    table: list[list[str | Cell]] = [
+        [*_cells(row, wall), *([row.node] if several else [])] for row in found if row.edge.own or row.edge.near
+    ]
     show.table((*COLUMNS, "NODE") if several else COLUMNS, table)
 
 
-def _seconds(text: str) -> float:
-    return seconds(text, name="--for")
+def _cells(row: Row, wall: float) -> list[str | Cell]:
+    """The columns of COLUMNS."""
+    edge, report = row.edge, row.report
+    since = edge.word.since if edge.holds else report.since
+    until = edge.word.until if edge.holds else report.until
+    return [
+        service_cell(edge.service),
+        edge.caller if edge.caller != OTHERS else "*",
+        state_cell(row.state),
+        f"{age(wall - since)} ago" if since else "",
+        f"in {age(until - wall)}" if until > wall else "",
+        f"{report.failures} of {report.requests}" if report.requests else "",
+        str(report.slow) if report.slow else "",
+        _rule(edge.policy),
+        str(report.opened) if report.opened else "",
+        str(report.rejected) if report.rejected else "",
+        scrub(edge.word.reason, limit=80) if edge.holds else "",
+    ]
 
 
-def _say(invocation: Invocation, service: str, said: BreakerRequest) -> None:
-    name = service_name(service)
-    require_services(snapshot(invocation.api, SERVICES), (name,))
-    answer = invocation.api.post(service_path(name, "breaker"), said)
-    invocation.talk.note(f"{name}: {f'{said.state} for {said.seconds:g} s' if said.state else 'reset'}")
+def _rule(said: Breaker) -> str:
+    if not said.enabled:
+        return ""
+    slow = f" or {said.slow_calls.share}% over {said.slow_calls.longer_than:g}s" if said.slow_calls else ""
+    return f"{said.errors}%{slow} of {said.min_requests} in {said.window:g}s"
+
+
+def _matrix(invocation: Invocation, found: Sequence[Row]) -> None:
+    """What each caller meets at each callee; the worst that a node says."""
+    order = ("off", "closed", "closed (forced)", "half-open", "open", "open (forced)")
+    met: dict[tuple[str, str], str] = {}
+    for row in found:
+        key = (row.edge.caller, row.edge.service)
+        met[key] = max(met.get(key, "off"), row.state, key=order.index)
+    callees = sorted({callee for _, callee in met})
+    callers = sorted({caller for caller, _ in met}, key=lambda one: (one == OTHERS, not one.startswith("route:"), one))
+    table: list[list[str | Cell]] = [
+        [caller or "*", *(state_cell(met[caller, callee]) if (caller, callee) in met else "" for callee in callees)]
+        for caller in callers
+    ]
+    invocation.show.table(("CALLER", *callees), table)
+
+
+def _history(invocation: Invocation, wanted: tuple[ServiceName, ...], since: str | None, limit: int) -> None:
+    facts = snapshot(invocation.api, SERVICES)
+    require_services(facts, wanted)
+    spoken = (name for name, service in facts.services.items() if service.protocol is not Protocol.TCP)
+    query: dict[str, object] = {"limit": SHOWN}
+    if since is not None:
+        query["since"] = moment(since, wall=invocation.clock.wall(), name="--since")
+    found: list[Record] = []
+    for name in wanted or sorted(spoken):
+        records = invocation.api.get_as(service_path(name, "history"), History, query).records
+        found += (record for record in records if record.verb is Verb.BREAKER)
+    found = sorted(found, key=lambda record: record.at)[-limit:]
+    if invocation.json:
+        invocation.show.json([plain(record.breaker) for record in found if record.breaker is not None])
+        return
+    invocation.show.table(
+        ("TIME", "SERVICE", "CALLER", "STATE", "REJECTED", "WHY"),
+        [
+            [
+                clock_time(record.at),
+                service_cell(record.service),
+                told.caller or "*",
+                state_cell(f"{told.state}{' (forced)' if told.forced else ''}"),
+                str(told.rejected) if told.rejected else "",
+                scrub(told.reason, limit=200),
+            ]
+            for record in found
+            if (told := record.breaker) is not None
+        ],
+    )
+
+
+def _say(
+    invocation: Invocation, service: str | None, caller: str | None, route: str | None, said: BreakerRequest
+) -> None:
+    if (service is None) == (route is None) or (caller is not None and service is None):
+        raise click.UsageError("name a SERVICE (with --caller: only for its calls), or a --route NAME")
+    facts = snapshot(invocation.api, SERVICES, ROUTES)
+    if route is not None:
+        named = route_name(route)
+        if named not in facts.routes:
+            near = closest(named, facts.routes)
+            raise NotFound(
+                f"unknown route `{named}`" + (f"; did you mean `{near}`?" if near else ""), hint="see `atoll routes ls`"
+            )
+        about, path = f"route {named}", f"{V1}/routes/{quote(named, safe='')}/breaker"
+    else:
+        name = service_name(service or "")
+        callers = () if caller is None else (service_name(caller),)
+        require_services(facts, (name, *callers))
+        about, path = " → ".join((*callers, name)), service_path(name, "breaker")
+        said = BreakerRequest(
+            state=said.state, seconds=said.seconds, reason=said.reason, caller=next(iter(callers), None)
+        )
+    answer = invocation.api.post(path, said)
+    invocation.talk.note(f"{about}: {f'{said.state} for {said.seconds:g} s' if said.state else 'reset'}")
     if invocation.json:
         invocation.show.json(revision_of(answer))

@@ -143,7 +143,9 @@ def _told(
 ) -> Told:
     wall, knobs = invocation.clock.wall(), (invocation.place.settings or Settings(state=invocation.base)).gateway
     closed = facts.maintenance.get(maintenance_key(Target(service=service.name)))
-    breaker = next((each for node in seen for each in node.report.breakers if each.service == service.name), None)
+    caller = effective.caller_of(found.scope("circuit_breaker"))
+    told = (each for node in seen for each in node.report.breakers if each.service == service.name)
+    breaker = next((each for each in told if each.caller == caller), None)
     return Told(
         title=title,
         service=service.name,

@@ -15,7 +15,8 @@ OPEN, FORCED = "open", "forced"
 def turned_away(case: Case, hop: Hop) -> Verdict:
     """Why the breaker let nobody through."""
     word = case.words.get(hop.service)
-    said = next((one for one in case.breakers if one.service == hop.service and one.since <= hop.end), None)
+    seen = [one for one in case.breakers if one.service == hop.service and one.since <= hop.end]
+    said = next((one for one in seen if one.state is not BreakerState.CLOSED), next(iter(seen), None))
     if hop.mark == FORCED:
         told = (
             f": {scrub(word.reason, limit=160)}" if word is not None and word.since <= hop.end and word.reason else ""
