@@ -111,6 +111,7 @@ REQUEST_RULES = f"""\
   http-request allow if tripped !held empty
   http-request set-var({MARK}) str(open) if tripped !held !due
   http-request set-var(txn.probe) sc_inc_gpc(2,1) if tripped !held due
+  http-request set-var(txn.since) var(txn.until) if numbered
   http-request set-var(txn.probes) {_number(5)} if numbered
   http-request set-var(txn.open) {_number(4)} if numbered
   http-request set-var({MARK}) str(probe) if numbered
@@ -174,7 +175,7 @@ ANSWER_RULES = f"""\
   http-after-response set-var(txn.least) {_number(2)}
   http-after-response set-var(txn.requests) sc_get_gpc(0,1)
   http-after-response set-var(txn.trip) bool(true) if probing or bad {{ var(txn.requests),sub(txn.least) -m int ge 0 }} {{ sc_get_gpc(1,1),mul(100),div(txn.requests),sub(txn.errors) -m int ge 0 }} or slow {{ var(txn.requests),sub(txn.least) -m int ge 0 }} {{ sc_get_gpc(6,1),mul(100),div(txn.requests),sub(txn.late) -m int ge 0 }}
-  http-after-response allow if !trip
+  http-after-response allow if !trip or probing {{ sc_get_gpt(2,1),sub(txn.since) -m int ge 0 }}
   http-after-response set-var(txn.open) {_number(4)}
   http-after-response sc-set-gpt(0,1) date(),add(txn.open)
   http-after-response sc-set-gpt(2,1) date()

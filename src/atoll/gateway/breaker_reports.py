@@ -12,6 +12,7 @@ from atoll.model.effective import caller_of
 from atoll.model.names import ServiceName
 from atoll.model.report import BreakerChange, BreakerReport
 
+AGAIN = "it is tried again"
 Who = tuple[ServiceName, str]
 """Callee and caller."""
 
@@ -47,13 +48,18 @@ def changes(
     for now in after:
         known = before.get((now.service, now.caller)) or BreakerReport(service=now.service, caller=now.caller)
         times = now.opened - known.opened if now.opened >= known.opened else now.opened
+        was = known.state
+        if was is BreakerState.OPEN and not known.forced and (times or now.state is BreakerState.CLOSED):
+            # it was half-open for so short a time that nobody saw it
+            then = min(known.due or wall, now.opened_at if times else max(now.since, known.opened_at))
+            found.append(_change(now, BreakerState.HALF_OPEN, then, AGAIN))
         if times:
             found.append(_change(now, BreakerState.OPEN, now.opened_at or wall, _why(now, known, times)))
+            was = BreakerState.OPEN
         if now.forced or known.forced:
             continue
-        was = BreakerState.OPEN if times else known.state
         if now.state is BreakerState.HALF_OPEN and was is not BreakerState.HALF_OPEN:
-            found.append(_change(now, now.state, now.due or wall, "it is tried again"))
+            found.append(_change(now, now.state, now.due or wall, AGAIN))
         elif now.state is BreakerState.CLOSED and was is not BreakerState.CLOSED:
             since = now.since if not now.due and now.since >= now.opened_at else wall
             found.append(_change(now, now.state, since, _healed(now)))

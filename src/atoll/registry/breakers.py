@@ -21,6 +21,8 @@ from atoll.store.base import Put
 
 CAUSE_LIMIT = 400
 """Characters."""
+STATES = (BreakerState.HALF_OPEN, BreakerState.OPEN, BreakerState.CLOSED)
+"""In the order in which they come within one second."""
 ROUTE = "route:"
 """How a route is told as a caller."""
 
@@ -28,7 +30,9 @@ ROUTE = "route:"
 def recorded(change: BreakerChange) -> Put:
     """The record of a change. Its key is made of what it says, so a change that is told twice stays one."""
     told = repr((change.node, change.caller, change.state, change.forced, change.opened))
-    order = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=4).digest()) % ORDERS
+    digest = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=4).digest())
+    share = ORDERS // len(STATES)
+    order = STATES.index(change.state) * share + digest % share
     clean = msgspec.structs.replace(change, reason=scrub(change.reason, limit=CAUSE_LIMIT))
     record = Record(at=change.at, verb=Verb.BREAKER, service=change.service, cause=in_words(clean), breaker=clean)
     return Put(history_key(change.service, change.at, order), encode(record))

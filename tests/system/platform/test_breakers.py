@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,10 +20,10 @@ services:
     command: python service.py
     healthcheck: {http: /healthz}
     circuit_breaker: {errors: 50%, window: 10s, min_requests: 6, open: 1s, probes: 2}
-  calm: {command: python service.py, healthcheck: {http: /healthz}}
+  calm: {command: python service.py, healthcheck: {http: /healthz}, calls: {web: {}}}
 gateway:
   routes:
-    - {match: {path_prefix: /web}, service: web}
+    - {name: front, match: {path_prefix: /web}, service: web}
     - {match: {path_prefix: /calm}, service: calm}
 """
 FAILING, FINE = "/web/x?status=500", "/web/x"
@@ -56,8 +57,74 @@ def test_a_failing_service_is_left_alone_shown_and_taken_back(moods: Platform) -
     until(lambda: [ask(moods.gateway_port, FINE).status for _ in range(5)] == [200] * 5, "it closes by itself")
     until(lambda: shown(moods)["state"] == "closed", "that is shown")
     text = ask(moods.api_port, "/metrics", headers={"Authorization": f"Bearer {moods.token}"}).body.decode()
-    assert 'atoll_breaker_opened_total{node="' in text
+    assert 'atoll_breaker_opened_total{node="local",service="web",caller=""}' in text
+    assert 'atoll_breaker_state{node="local",service="web",caller=""} 0' in text
+    (rejected,) = [line for line in text.splitlines() if line.startswith("atoll_breaker_rejected_total{")]
+    assert float(rejected.rpartition(" ")[2]) >= 1
     assert "a circuit breaker changed" in moods.node_log()
+    past = until(lambda: [one for one in history(moods) if not one["forced"]][-3:], "its history is told")
+    assert [one["state"] for one in past] == ["open", "half-open", "closed"]
+    assert past[0]["reason"].startswith("6 of 6 requests failed; it opens at ")
+    assert past[0]["at"] <= past[1]["at"] <= past[2]["at"]
+    assert "all probes succeeded" in moods("service", "history", "web").out
+
+
+def shut(port: int, target: str) -> bool:
+    """Whether nobody is let through there."""
+    return refused(ask(port, target))
+
+
+def history(platform: Platform) -> list[dict[str, Any]]:
+    """What the breakers of `web` did."""
+    told: list[dict[str, Any]] = platform("breakers", "history", "web", "--json").json
+    return told
+
+
+def test_a_word_on_a_call_or_a_route_reaches_the_gateway_in_less_than_200_ms_and_concerns_no_one_else(
+    moods: Platform,
+) -> None:
+    reset(moods)
+    call = moods.done("GET", "/services/calm")["service"]["calls"]["web"]["mesh_index"]
+    mesh = moods.gateway()["mesh_ports"] + call
+    said = {"state": "open", "seconds": 60, "reason": "it floods it"}
+    for path, body, port, target in (
+        ("/services/web/breaker", {**said, "caller": "calm"}, mesh, "/x"),
+        ("/routes/front/breaker", said, moods.gateway_port, FINE),
+    ):
+        assert ask(port, target).status == 200
+        moods.done("POST", path, body)
+        began = time.monotonic()
+        until(functools.partial(shut, port, target), "it is open", every=0.002)
+        assert time.monotonic() - began < 0.2
+        assert ask(moods.port_of("web"), "/x").status == 200
+    rows = {row["caller"]: row for row in moods("breakers", "--json").json if row["service"] == "web"}
+    assert {name: row["state"] for name, row in rows.items()} == {"": "closed", "calm": "open", "route:front": "open"}
+    moods.edit("window: 10s", "window: 9s")
+    assert moods("apply", "--yes").code == 0
+    assert refused(ask(mesh, "/x"))
+    assert moods("breakers", "reset", "web", "--caller", "calm", "--reason", "it is over").code == 0
+    assert moods("breakers", "reset", "--route", "front", "--reason", "it is over").code == 0
+    until(lambda: ask(mesh, "/x").status == ask(moods.gateway_port, FINE).status == 200, "both are let through")
+    told = [(one["caller"], one["forced"], one["reason"]) for one in history(moods)]
+    assert ("calm", True, "for 60 s, by an operator: it floods it") in told
+    assert ("route:front", False, "begins anew, by an operator: it is over") in told
+
+
+def test_without_a_control_plane_breakers_work_and_what_they_did_is_told_later(moods: Platform) -> None:
+    reset(moods)
+    before = len(history(moods))
+    (plane,) = [one for one in moods.processes() if one.cmdline()[-1:] == ["server"] or "server" in one.cmdline()[3:4]]
+    plane.suspend()
+    try:
+        until(lambda: refused(ask(moods.gateway_port, FAILING)), "it opens")
+        until(lambda: [ask(moods.gateway_port, FINE).status for _ in range(5)] == [200] * 5, "it closes by itself")
+    finally:
+        plane.resume()
+    states = ["open", "half-open", "closed"]
+    until(lambda: [one["state"] for one in history(moods)[before:]][-3:] == states, "it is told")
+    told = history(moods)
+    time.sleep(1.2)  # another report or so
+    assert history(moods) == told
 
 
 def test_a_word_reaches_the_gateway_in_less_than_200_ms_and_survives_an_apply(moods: Platform) -> None:

@@ -212,6 +212,14 @@ OPENED = "12 of 20 requests failed; it opens at " + RULE
         ((table(1000, 1), 986), (table(1000, 1), 1001), [("half-open", 1000, "it is tried again")]),
         ((table(1000, 1), 986), (table(1000, 1), 990), []),
         ((table(1000, 1), 1001), (table(1016, 2, opened_at=1001), 1002), [("open", 1001, "a probe failed")]),
+        (
+            (table(1000, 1), 999), (table(1016, 2, opened_at=1001), 1002),
+            [("half-open", 1000, "it is tried again"), ("open", 1001, "a probe failed")],
+        ),
+        (
+            (table(1000, 1), 999), (table(0, 1, closed_at=1001), 1002),
+            [("half-open", 1000, "it is tried again"), ("closed", 1001, "all probes succeeded")],
+        ),
         ((table(1000, 1), 1001), (table(0, 1, closed_at=1001), 1002), [("closed", 1001, "all probes succeeded")]),
         (
             (table(0, 0), 984), (table(0, 1, closed_at=1001), 1002),
@@ -223,7 +231,7 @@ OPENED = "12 of 20 requests failed; it opens at " + RULE
         ),
         ((table(0, 5), 984), (table(1000, 1), 986), [("open", 985, OPENED)]),
     ],
-    ids=["opens", "is due", "stays", "opens again", "heals", "opens and heals", "is left", "opens in a new process"],
+    ids=["opens", "is due", "stays", "opens again", "unseen", "heals unseen", "heals", "opens and heals", "is left", "opens in a new process"],
 )  # fmt: skip
 def test_what_changed_between_two_looks(
     before: tuple[str, float], after: tuple[str, float], told: list[tuple[str, float, str]]

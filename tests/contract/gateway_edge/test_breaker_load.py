@@ -1,0 +1,62 @@
+"""A service that always fails, under load: its breaker opens in time, only probes reach it, and it closes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+from atoll.model.breaker import Breaker, BreakerState
+from atoll.model.policy import Policy
+from tests.contract.gateway_edge.world import Client, World
+
+LEAST, PROBES, OPEN = 20, 3, 2
+CLIENTS, EVERY = 10, 0.05
+"""Ten clients, each with twenty requests a second at most."""
+
+
+async def test_a_failing_service_sees_only_probes_and_is_taken_back_when_it_recovers(world: World) -> None:
+    breaker = Breaker(enabled=True, min_requests=LEAST, window=5, open=OPEN, probes=PROBES)
+    world.service("web", policy=Policy(circuit_breaker=breaker))
+    upstream = await world.upstream("web")
+    world.instance("web", "web", upstream.port)
+    world.route("web", "/web", "web")
+    await world.push()
+    loop = asyncio.get_running_loop()
+    statuses: list[tuple[float, int]] = []
+    over = False
+
+    async def ask() -> None:
+        client = Client(world.settings.gateway.port)
+        try:
+            while not over:
+                statuses.append((loop.time(), (await client.get("/web/x")).status))
+                await asyncio.sleep(EVERY)
+        finally:
+            client.close()
+
+    upstream.failing = True
+    began = loop.time()
+    async with asyncio.TaskGroup() as clients:
+        for _ in range(CLIENTS):
+            clients.create_task(ask())
+        await world.until(lambda: any(status == 503 for _, status in statuses))
+        opened = next(at for at, status in statuses if status == 503)
+        assert opened - began < breaker.window
+        # the first failures wake the counting, and what was on its way when it opened comes through
+        assert LEAST < upstream.requests <= LEAST + 2 * CLIENTS
+        seen = upstream.requests
+        await world.until(lambda: loop.time() > opened + 2 * OPEN + 0.5)
+        # probes of the terms that ended since, and one more for each thread of HAProxy
+        assert 2 <= upstream.requests - seen <= 3 * (PROBES + 2)
+        upstream.failing = False
+        recovered = loop.time()
+        await world.until(lambda: statuses[-1][1] == 200)
+        over = True
+    closed = next(at for at, status in statuses if at > recovered and status == 200)
+    assert closed - recovered < OPEN + 1.5
+    rejected = sum(status == 503 for _, status in statuses)
+    await world.until(lambda: bool(world.driver.changes) and world.driver.changes[-1].state == "closed")
+    told = [change.state for change in world.driver.changes]
+    assert told == ["open", *["half-open", "open"] * (told.count(BreakerState.OPEN) - 1), "half-open", "closed"]
+    assert told.count(BreakerState.OPEN) == world.driver.breakers()[0].opened >= 2
+    assert world.driver.breakers()[0].rejected == rejected > 100
+    assert world.driver.report().reloads == 0
