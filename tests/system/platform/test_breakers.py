@@ -56,17 +56,21 @@ def test_a_failing_service_is_left_alone_shown_and_taken_back(moods: Platform) -
     until(lambda: shown(moods)["seen"]["opened"] >= 1, "it is shown")
     until(lambda: [ask(moods.gateway_port, FINE).status for _ in range(5)] == [200] * 5, "it closes by itself")
     until(lambda: shown(moods)["state"] == "closed", "that is shown")
-    text = ask(moods.api_port, "/metrics", headers={"Authorization": f"Bearer {moods.token}"}).body.decode()
-    assert 'atoll_breaker_opened_total{node="local",service="web",caller=""}' in text
-    assert 'atoll_breaker_state{node="local",service="web",caller=""} 0' in text
-    (rejected,) = [line for line in text.splitlines() if line.startswith("atoll_breaker_rejected_total{")]
-    assert float(rejected.rpartition(" ")[2]) >= 1
+    until(lambda: series(moods, "rejected_total") >= 1, "who was kept away is counted")
+    assert (series(moods, "state"), series(moods, "opened_total") >= 1) == (0, True)
     assert "a circuit breaker changed" in moods.node_log()
     past = until(lambda: [one for one in history(moods) if not one["forced"]][-3:], "its history is told")
     assert [one["state"] for one in past] == ["open", "half-open", "closed"]
     assert past[0]["reason"].startswith("6 of 6 requests failed; it opens at ")
     assert past[0]["at"] <= past[1]["at"] <= past[2]["at"]
     assert "all probes succeeded" in moods("service", "history", "web").out
+
+
+def series(platform: Platform, name: str) -> float:
+    """A number of the breaker of `web`, as it is scraped."""
+    text = ask(platform.api_port, "/metrics", headers={"Authorization": f"Bearer {platform.token}"}).body.decode()
+    start = f'atoll_breaker_{name}{{node="local",service="web",caller=""}} '
+    return float(next(line for line in text.splitlines() if line.startswith(start)).rpartition(" ")[2])
 
 
 def shut(port: int, target: str) -> bool:
