@@ -56,7 +56,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How long requests are counted together; then counting begins anew."""
     min_requests: int = 20
     """Fewer requests in a window say nothing."""
-    open: float = 15.0
+    open: float = 3.0
     """How long nobody is let through before it is tried again."""
     probes: int = 3
     """Requests let through to try; when all succeed it closes, when one fails or is slow it opens again."""

@@ -183,7 +183,7 @@ class CircuitBreaker(Part):
     """Time over which requests are counted together, in whole seconds."""
     min_requests: Annotated[int, words.whole(1, COUNT_CEILING)] = 20
     """Fewer requests in a window never open it."""
-    open: Annotated[float, words.duration(least=1, most=OPEN_CEILING)] = 15.0
+    open: Annotated[float, words.duration(least=1, most=OPEN_CEILING)] = 3.0
     """Time until it is tried again, in whole seconds."""
     probes: Annotated[int, words.whole(1, PROBES_CEILING)] = 3
     """Requests let through to try: all must succeed."""

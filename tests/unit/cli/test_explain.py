@@ -52,7 +52,7 @@ def said(cli: Cli, *words: str) -> dict[str, tuple[str, str]]:
         (
             ("orders",),
             ("2s", "services.orders"),
-            ("50% of at least 20 in 10s, then open 15s, 3 probes", "services.orders"),
+            ("50% of at least 20 in 10s, then open 3s, 3 probes", "services.orders"),
         ),
         (("web", "->", "orders"), ("500ms", "services.web.calls.orders"), (..., "services.orders")),
         (("web", "→", "orders"), ("500ms", "services.web.calls.orders"), (..., "services.orders")),

@@ -36,6 +36,7 @@ READS = {
     "env": ("env", "orders"),
     "explain": ("explain", "orders"),
     "breakers": ("breakers",),
+    "breakers history": ("breakers", "history", "orders"),
     "maint": ("maint",),
     "fault list": ("fault", "list"),
     "routes": ("routes",),

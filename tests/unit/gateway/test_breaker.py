@@ -22,7 +22,7 @@ from tests.unit.gateway.facts import config, instance, intent, service, snapshot
 OWN = Breaker(enabled=True, errors=25, window=2.5, min_requests=7, open=60, probes=1)
 ON = Breaker(enabled=True)
 OPEN = BreakerWord(state=BreakerState.OPEN, until=1000.2, reason="why", reset=5.9)
-LINE = "50|20|10|15|3|0|1000000000|100|"
+LINE = "50|20|10|3|3|0|1000000000|100|"
 TABLE = """\
 # table: edge:breakers, type: string, size:10000, used:2
 0x55: key=orders use=0 exp=7199000 shard=0 gpt0=1000 gpt1=980 gpt2=985 gpt3=900 gpt4=1060 gpc0=20 gpc1=12 gpc2=0 gpc3=0 gpc4=3 gpc5=7 gpc6=2
@@ -64,7 +64,7 @@ def test_a_service_without_a_breaker_is_not_there_but_for_a_word() -> None:
 
 def test_a_reset_alone_forces_nothing() -> None:
     assert lines([guarded("orders", breaker_word=BreakerWord(reset=9.0))]) == {
-        "orders": "50|20|10|15|3|9|1000000000|100||orders|"
+        "orders": "50|20|10|3|3|9|1000000000|100||orders|"
     }
 
 
@@ -91,8 +91,8 @@ def test_what_must_be_watched_is_flagged_with_the_statuses_that_fail() -> None:
     named = Breaker(enabled=True, failures=("429", "timeout"))
     maps = config(snapshot([guarded("orders", slow), guarded("web", named)])).maps
     found = dict(maps[BREAKERS])
-    assert found["orders"] == "50|20|10|15|3|0|250|30|5xx|orders|s"
-    assert found["web"] == "50|20|10|15|3|0|1000000000|100|429+timeout|web|s"
+    assert found["orders"] == "50|20|10|3|3|0|250|30|5xx|orders|s"
+    assert found["web"] == "50|20|10|3|3|0|1000000000|100|429+timeout|web|s"
     assert [key for key in found if key.startswith("429")] == ["429+timeout~429", "429+timeout~504"]
     assert sum(key.startswith("5xx~") for key in found) == 100
     assert told(maps[POLICIES]) == {"orders": ("orders", "s"), "web": ("web", "s")}
