@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from _thread import get_ident
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -32,40 +33,42 @@ def act(name: str, action: Action, module: ModuleType) -> None:
 
 
 class _Finder:
-    """Finds what the others find, with a loader that acts afterwards."""
+    """Finds what the others find, with a loader that acts afterwards. Looking alone uses nothing up: `python -m celery`,
+    and apps that ask whether a library is there, look before they import.
+    """
 
     def __init__(self, waiting: dict[str, Action]) -> None:
         self._waiting = waiting
+        self._asking: set[tuple[int, str]] = set()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname not in self._waiting:
             return None
-        action = self._waiting.pop(fullname, None)
-        if action is None:  # another thread was faster
+        mark = (get_ident(), fullname)
+        if mark in self._asking:  # it is us who ask the others
             return None
-        spec = None
+        self._asking.add(mark)
         try:
             spec = importlib.util.find_spec(fullname)
         except (ImportError, ValueError, AttributeError):
             return None
         finally:
-            if spec is None:
-                self._waiting[fullname] = action
+            self._asking.discard(mark)
         if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
             return None
-        spec.loader = _Loader(spec.loader, fullname, action)  # type: ignore[assignment]
+        spec.loader = _Loader(spec.loader, fullname, self._waiting)  # type: ignore[assignment]
         return spec
 
 
 class _Loader:
     """Loads as the real loader does, then acts. In the module stands the real one."""
 
-    def __init__(self, real: Any, name: str, action: Action) -> None:
+    def __init__(self, real: Any, name: str, waiting: dict[str, Action]) -> None:
         self._real = real
         self._name = name
-        self._action = action
+        self._waiting = waiting
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -79,4 +82,6 @@ class _Loader:
         if module.__spec__ is not None:
             module.__spec__.loader = self._real
         self._real.exec_module(module)
-        act(self._name, self._action, module)
+        action = self._waiting.pop(self._name, None)
+        if action is not None:
+            act(self._name, action, module)
