@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from celery import Celery
+from celery import Celery  # type: ignore[import-not-found]
 
 folder = Path(os.environ["TASKS_FOLDER"])
 places = {name: str(folder / name) for name in ("queue", "processed", "control")}
@@ -21,7 +21,7 @@ app.conf.broker_transport_options = {
 log = logging.getLogger("tasks")
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator]
 def work(number: int) -> None:
     log.warning("task %d done", number)
     print(f"task {number} printed", flush=True)
