@@ -14,7 +14,9 @@ from atoll.model.names import InstanceId, NodeName, ServiceName
 from atoll.model.report import (
     BreakerReport,
     ChildReport,
+    FailoverReport,
     GatewayReport,
+    LimitReport,
     LoopReport,
     NodeReport,
     Phase,
@@ -55,6 +57,8 @@ def busy_node() -> NodeReport:
         processes=(ProcessReport(name="gateway", memory=1 << 20),),
         facts_age=3.0,
         breakers=(BreakerReport(service=ServiceName("orders"), opened=1),),
+        limits=(LimitReport(who="orders", under_way=3, refused=1),),
+        failovers=(FailoverReport(service=ServiceName("orders"), group="orders-lite", at=1),),
     )
 
 
