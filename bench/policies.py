@@ -29,8 +29,10 @@ from atoll.gateway.intent import intend, topped_up
 from atoll.gateway.render import render
 from atoll.gateway.request_log import RequestLog
 from atoll.model.breaker import Breaker
+from atoll.model.bulkhead import Priority
 from atoll.model.names import PathText, RouteName, ServiceName
 from atoll.model.policy import Call, Policy
+from atoll.model.retry import Retry
 from atoll.model.route import Match, Route, Share
 from atoll.model.service import Service
 from atoll.model.snapshot import Snapshot
@@ -43,7 +45,14 @@ from bench.processes import free_port, free_ports, stop, wait_for_port
 OURS = ("plain", "log", "all", "mesh")
 PEERS = ("haproxy", "nginx", "traefik", "caddy", "envoy")
 RING = 16 << 20
-EVERYTHING = Policy(timeout=5.0, circuit_breaker=Breaker(enabled=True))
+EVERYTHING = Policy(
+    timeout=5.0,
+    try_timeout=2.0,
+    retry=Retry(on=("unavailable", "closed", "timeout", "503")),
+    circuit_breaker=Breaker(enabled=True),
+    max_concurrency=10_000,
+    priority=Priority.HIGH,
+)
 CALLER, DEAD = ServiceName("caller"), ServiceName("dead")
 ROUTES = 1000
 CALL = 3
