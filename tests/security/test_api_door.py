@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,7 +33,15 @@ async def talk(plane: Plane, content: bytes, *, seconds: float = 5.0) -> bytes:
 
 
 def filled(path: str) -> str:
-    return path.format(service="orders", instance="o-1", route="r", node="n1", trace="abcd", label="job")
+    known = {
+        "service": "orders",
+        "instance": "o-1",
+        "node": "n1",
+        "trace": "abcd",
+        "other_trace": "abce",
+        "label": "job",
+    }
+    return path.format_map({**dict.fromkeys(re.findall(r"{(\w+)}", path), "r"), **known})
 
 
 async def test_every_route_refuses_who_shows_no_token_or_a_wrong_one(plane: Plane) -> None:

@@ -228,8 +228,9 @@ class World:
         return Runtime(self.driver.files.runtime, SystemClock())
 
     async def rows(self) -> dict[tuple[str, str], ServerRow]:
-        """What HAProxy says of every server."""
-        return {(row.backend, row.name): row for row in parse_servers(await self.runtime.ask("show servers state"))}
+        """What HAProxy says of every server, those aside that are frontends of its own (fallbacks)."""
+        rows = parse_servers(await self.runtime.ask("show servers state"))
+        return {(row.backend, row.name): row for row in rows if not row.backend.startswith("edge:")}
 
     def master(self) -> int:
         pid = self.driver.report().pid
