@@ -18,6 +18,8 @@ from tests.fault.scenario import Scenario
 
 STUCK = 6.0
 """Seconds from a change that cannot be told to HAProxy until it serves: three silent seconds, a new HAProxy, a margin."""
+RATE = 50
+"""Requests a second."""
 LIES = [Mood.HANG, Mood.GARBAGE, Mood.HALF, Mood.CLOSE, Mood.ENDLESS]
 
 
@@ -41,7 +43,7 @@ async def test_a_stopped_haproxy_is_replaced(scenario: Scenario, fleet: Fleet) -
 async def test_a_runtime_socket_that_lies_is_not_believed(scenario: Scenario, fleet: Fleet, mood: Mood) -> None:
     history, path = scenario.history("requests"), fleet.runtime.path
     errors = fleet.platform.gateway()["errors"]
-    async with upstreams("new") as (new,), fleet.load(history, rate=50):
+    async with upstreams("new") as (new,), fleet.load(history, rate=RATE):
         aside = path.with_name("aside.sock")
         os.rename(path, aside)  # noqa: PTH104
         async with FakeHaproxy(path) as liar:
@@ -61,7 +63,7 @@ async def test_a_runtime_socket_that_lies_is_not_believed(scenario: Scenario, fl
         await fleet.forget("fresh")
     failed = [call for call in history.calls if call.outcome is not Outcome.OK]
     scenario.measured(lied_to=liar.connections, served_after_s=round(took, 1), failed=len(failed))
-    assert len(failed) <= 25, "more than half a second of requests went with the HAProxy that was replaced"
+    assert len(failed) <= 2 * RATE, "more requests than one replacement costs (how long that takes is judged by D4)"
 
 
 async def reaches(fleet: Fleet, path: str) -> bool:
