@@ -105,6 +105,8 @@ CASES: list[tuple[str, Case, str, str]] = [
     ("no HTTP", Case(trace=TRACE, hops=(hop(502, "PH", "orders-1"),)), "upstream-answer", "not valid HTTP"),
     ("timeout", Case(trace=TRACE, hops=(hop(504, "sH", "orders-1", took_ms=1000.0),)), "upstream-timeout", "within 1000 ms"),
     ("timeout of a callee", Case(trace=TRACE, hops=(hop(504, "sH", "orders-1", took_ms=1000.0), inner(200, "", "payments-1", took_ms=1500.0))), "upstream-timeout", "it waited for payments-1"),
+    ("expired", Case(trace=TRACE, hops=(hop(504, "LR", mark="expired"),), known=KNOWN), "deadline-exceeded", "the time that its caller had was over when it asked orders"),
+    ("expired on the mesh", Case(trace=TRACE, hops=(hop(502, "", "orders-1"), inner(504, "LR", mark="expired")), known=KNOWN), "deadline-exceeded", "the time that orders had was over when it asked payments"),
     ("gave up", Case(trace=TRACE, hops=(hop(504, "", "orders-1"), inner(0, "CH", "payments-1"))), "gave-up", "orders gave up waiting for payments-1"),
     ("client left", Case(trace=TRACE, hops=(hop(0, "CH", "orders-1"),)), "client-left", "before orders-1"),
     ("its own error", Case(trace=TRACE, hops=(hop(500, "", "orders-1"),), said=(Said(at=AT, service="orders", level="error", text="Trace\nKeyError: 'x'"),)), "service-error", "KeyError: 'x'"),

@@ -17,9 +17,10 @@ from atoll.cli.why.injected import injected
 from atoll.cli.why.limited import MARKS, limited
 from atoll.cli.why.nobody import nobody
 from atoll.cli.why.refused import CLOSED, closed, limit, refused
-from atoll.cli.why.unanswered import hung_up, left, timed_out
+from atoll.cli.why.unanswered import expired, hung_up, left, timed_out
 from atoll.cli.why.words import duration, longest, quote, verdict, weaker, whom
 from atoll.errors import Origin
+from atoll.gateway.deadline import EXPIRED
 
 
 def judge(case: Case) -> list[Verdict]:
@@ -52,6 +53,8 @@ def _of_hop(case: Case, hop: Hop) -> Iterable[Verdict]:
         yield protection.turned_away(case, hop)
     elif hop.mark in MARKS or hop.termination[1:] == "Q":
         yield limited(hop)
+    elif hop.mark == EXPIRED:
+        yield expired(case, hop)
     elif hop.refused:
         yield refused(case, hop)
     elif hop.termination in {"cR", "CR"} or hop.status == 408:

@@ -65,6 +65,20 @@ def timed_out(case: Case, hop: Hop) -> Verdict:
     )  # fmt: skip
 
 
+def expired(case: Case, hop: Hop) -> Verdict:
+    """It came too late to be sent on; the time went to what was asked before."""
+    outer = next((one for one in case.hops if hop.above and one.id == hop.above[-1]), None)
+    caller = outer.service if outer is not None and outer.service else "its caller"
+    before = [one for one in case.hops if one.above == hop.above and one.id != hop.id and one.at < hop.at]
+    slow = max(before, key=lambda one: one.took_ms, default=None)
+    spent = f"; {duration(slow)} of it had gone to {whom(slow)} ({request_of(slow)})" if slow is not None else ""
+    return verdict(
+        hop, "deadline-exceeded", 92, Origin.TIMEOUT,
+        f"the time that {caller} had was over when it asked {hop.service}, so that was not sent on{spent}",
+        f"atoll traces {case.trace}", f"atoll explain {hop.service}",
+    )  # fmt: skip
+
+
 def left(case: Case, hop: Hop) -> Verdict:
     """Its caller did not wait."""
     if hop.above:
