@@ -30,7 +30,9 @@ LEADERS, CLOSED, FAILOVERS = "leaders", "closed", "failovers"
 of a service in the order in which they are to be asked."""
 FALLBACKS = "fallbacks"
 """And what is answered in place of services that failed."""
-MAPS = (BREAKERS, CHECKS, CLOSED, FAILOVERS, FALLBACKS, FAULTS, LEADERS, POLICIES, ROUTES, SERVICES)
+EMPTIED = "emptied"
+"""And what the answer for a section says of which no server takes requests."""
+MAPS = (BREAKERS, CHECKS, CLOSED, EMPTIED, FAILOVERS, FALLBACKS, FAULTS, LEADERS, POLICIES, ROUTES, SERVICES)
 
 NOBODY = "edge:nobody"
 """The section for requests whose service does not exist: it has no servers and answers 503."""

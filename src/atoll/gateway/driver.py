@@ -109,6 +109,7 @@ class Driver:
         traffic = self._traffic = Traffic(master, lambda: reconciler.running, self._clock)
         traffic.on_breaker = self._told
         traffic.on_ejections = reconciler.eject
+        traffic.on_empty = reconciler.tell_empty
         traffic.standings.on_standings = reconciler.fail_over
         traffic.standings.on_move = self._failed_over
         traffic.on_outlier = self._outlier

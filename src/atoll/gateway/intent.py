@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from atoll.errors import AtollError, InvalidValue, Overloaded
+from atoll.gateway import emptied
 from atoll.gateway.breaker_lines import breaker_entries, words_of
 from atoll.gateway.closed import closed_entries, closed_services
 from atoll.gateway.config import (
     BREAKERS,
     CHECKS,
     CLOSED,
+    EMPTIED,
     FAILOVERS,
     FALLBACKS,
     FAULTS,
@@ -36,6 +38,7 @@ from atoll.gateway.config import (
     Traits,
 )
 from atoll.gateway.ejection import NO_OUTLIERS, NONE, Ejections, Outliers
+from atoll.gateway.emptied import empty_entries
 from atoll.gateway.failover import failover_entries
 from atoll.gateway.fallback import fallback_entries, fallback_pages, keeps
 from atoll.gateway.goals import Goals, upstreams
@@ -160,10 +163,12 @@ def intend(
     memo: Memo | None = None,
     ejected: Ejections = NONE,
     standings: Mapping[ServiceName, int] | None = None,
+    empty: emptied.Sections = emptied.NONE,
 ) -> Intent:
     """The config for `snapshot`; `previous` is the one HAProxy runs (None: it does not run yet).
 
     Instances that are `ejected` get less of the requests, or none. `standings`: at which of its groups a service is.
+    `empty`: sections of which nobody takes requests.
     The generation is the previous one's when nothing but the revision differs, else one more.
 
     Raises:
@@ -178,6 +183,7 @@ def intend(
     _refuse_over("servers", sum(len(backend.servers) for backend in backends), SERVER_LIMIT)
     maps = {
         **frame.config.maps,
+        EMPTIED: tuple(empty_entries(backends, empty)),
         FAILOVERS: tuple(failover_entries(frame.config.failovers, standings or {})),
         LEADERS: tuple(leader_entries(backends, snapshot.leaders)),
     }
@@ -230,6 +236,7 @@ def _frame(snapshot: Snapshot, previous: GatewayConfig | None, settings: Gateway
         CLOSED: tuple(closed_entries(closed)),
         FAILOVERS: (),
         FALLBACKS: fallback_entries(guards),
+        EMPTIED: (),
         LEADERS: (),
         ROUTES: _compiled(routes, goals, memo),
         SERVICES: tuple(mesh_entries(ports, calls, goals)),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atoll.errors import Origin
+from atoll.gateway.config import EMPTIED, map_path
 from atoll.gateway.quote import line
 from atoll.gateway.trace import TRACE_ID
 
@@ -56,7 +57,7 @@ class Answer:
             f'"retryable":{self.retryable}',
         ]
         if self.passing:
-            members.append(f'"passing":{_PASSING}')
+            members.append(f'"passing":{_PASSING}{_EMPTIED}')
         if self.service:
             members.append(f'"service":"{_SERVICE}"')
         return "{" + ",".join(members) + "}"
@@ -91,6 +92,8 @@ def retry(seconds: int) -> tuple[tuple[str, str], ...]:
 
 _YES = "true"
 _PASSING = "%[be_name,nbsrv]"
+_EMPTIED = f"%[be_name,map_str({map_path(EMPTIED)}),b64dec]"
+"""Of how many and since when, when none passes: members that begin with a comma (see `emptied`), or nothing."""
 _HARMLESS = f"%[var({RETRYABLE},true)]"
 """The instance may have done its work: only what may be repeated can be told to be. No `regsub` here: HAProxy 2.8
 crashes on one in `http-error`.

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import TypeVar
 
 from atoll.errors import AtollError, GatewayRefused, PortTaken
+from atoll.gateway import emptied
 from atoll.gateway.apply import Applier, StalePlan
 from atoll.gateway.config import GatewayConfig, map_path
 from atoll.gateway.ejection import NONE, Ejections
@@ -105,6 +106,7 @@ class Reconciler:
         self._ejected = NONE
         self._standings: dict[ServiceName, int] = {}
         """At which of its groups a service is, where that is not the first."""
+        self._empty = emptied.NONE
         self._offered = asyncio.Event()
         self._unsure = True
         self._halted: frozenset[tuple[str, str]] = frozenset()
@@ -145,6 +147,13 @@ class Reconciler:
             if self._snapshot is None and self._facts is not None:
                 self.offer(self._facts)
 
+    def tell_empty(self, sections: emptied.Sections) -> None:
+        """Of these sections nobody takes requests; it replaces what was said before."""
+        if sections != self._empty:
+            self._empty = sections
+            if self._snapshot is None and self._facts is not None:
+                self.offer(self._facts)
+
     def adopt(self, config: GatewayConfig) -> None:
         """A HAProxy process runs that was started from `config`, or left running by an earlier node."""
         self.running = config
@@ -168,7 +177,9 @@ class Reconciler:
         if snapshot is not None:
             self._facts = snapshot
             try:
-                intent = intend(snapshot, self.running, self._settings, self._memo, self._ejected, self._standings)
+                intent = intend(
+                    snapshot, self.running, self._settings, self._memo, self._ejected, self._standings, self._empty
+                )
             except AtollError as error:
                 self._impossible = True
                 self.alarm("the facts cannot be run; the last good configuration stays", error)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from atoll.gateway import failover, limits
+from atoll.gateway import emptied, failover, limits
 from atoll.gateway.breaker import TABLE
 from atoll.gateway.breaker_reports import breaker_reports, changes
 from atoll.gateway.config import BREAKERS, GatewayConfig
@@ -48,6 +48,10 @@ class Traffic:
         """Called when an instance is held out, or panic begins or ends."""
         self.standings = Standings(clock)
         """At which of their groups services are."""
+        self.empty: emptied.Sections = emptied.NONE
+        """Sections of which nobody takes requests."""
+        self.on_empty: Callable[[emptied.Sections], None] = lambda _: None
+        """Called with every look."""
         self.old_workers: tuple[int, ...] = ()
         self.workers: tuple[int, ...] = ()
         """All of them, the current one included."""
@@ -128,6 +132,8 @@ class Traffic:
                 if server.check is not None and not server.drained and (server.weight or owner in self._ejected.shares):
                     looks[owner] = _looked(looks.get(owner), owner, stat)
         self._eject(looks.values())
+        self.empty = emptied.emptied(self.empty, self._config().backends, stats, wall)
+        self.on_empty(self.empty)
         kept_from = {each.service for each in self.breakers if each.state is BreakerState.OPEN and not each.caller}
         self.standings.look(self._config().failovers, groups, kept_from)
         self.reports = tuple(self._shared(report, wall) for report in found.values())

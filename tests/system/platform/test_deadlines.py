@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -86,6 +88,28 @@ def test_what_is_left_shrinks_on_the_way_and_what_is_over_is_not_sent_on(hurried
     assert members["atoll.retry"] == "1"
     over = ask(port, "/front/x", headers={"baggage": f"atoll.deadline={int(before)}"})
     assert (over.status, over.json["code"], over.json["service"]) == (504, "deadline-exceeded", "front")
+
+
+def test_where_nobody_passes_the_answer_says_out_of_how_many_and_since_when(hurried: Platform) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        dead = {"g-1": one.getsockname()[1], "g-2": other.getsockname()[1]}
+    for name, unheard in dead.items():
+        hurried.done("PUT", f"/services/ghost/instances/{name}", {"port": unheard, "ttl": 60})
+    hurried.done(
+        "PUT", "/routes/ghost", {"name": "ghost", "match": {"path": "/ghost"}, "shares": [{"service": "ghost"}]}
+    )
+    port = hurried.gateway_port
+    until(lambda: "since" in ask(port, "/ghost").json, "it is told")
+    answer = ask(port, "/ghost")
+    assert (answer.status, answer.json["code"], answer.json["passing"], answer.json["of"]) == (503, "no-instance", 0, 2)
+    lost = datetime.fromisoformat(answer.json["since"])
+    assert 0 <= (datetime.now(UTC) - lost).total_seconds() < 60
+    took = []
+    for _ in range(20):
+        start = time.perf_counter()
+        assert ask(port, "/ghost").status == 503
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.005
 
 
 def test_explain_says_what_counts_for_the_call(hurried: Platform) -> None:
