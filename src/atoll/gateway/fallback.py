@@ -15,6 +15,7 @@ from atoll.gateway.page import page_key
 from atoll.model.fallback import MADE, Fallback
 from atoll.model.page import Page
 from atoll.model.policy import Policy
+from atoll.model.service import Protocol, Service
 
 FALLS = "f"
 
@@ -29,8 +30,12 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     """Of the other service; empty: there is none, or it cannot be asked."""
 
 
-def guarded(policy: Policy) -> bool:
-    """Whether requests under `policy` must pass DOOR."""
+def guarded(policy: Policy, service: Service) -> bool:
+    """Whether requests to `service` under `policy` must pass DOOR. Calls of gRPC never do: they cannot be sent again, and an
+    error of theirs that has no message would not survive the way.
+    """
+    if service.protocol is Protocol.GRPC:
+        return False
     return bool(policy.errors) or (policy.fallback is not None and not policy.fallback.none)
 
 

@@ -77,7 +77,7 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
         """What is said about fallbacks; another service that cannot be asked is left out, and named in `refused`."""
         for bound in self.bounds(routes, calls):
             said = bound.effective.policy
-            if guarded(said):
+            if guarded(said, bound.callee):
                 verdict = self._other(bound, refused)
                 yield Guard(who=bound.who, fallback=said.fallback, errors=said.errors or {}, verdict=verdict)
 
@@ -134,7 +134,7 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
             sticky=service.sticky,
             timeout=0 if timeout is None else max(1, round(timeout * 1000)),
             policy=bound.who if policy_line(bound) else "",
-            guard=bound.who if guarded(bound.effective.policy) else "",
+            guard=bound.who if guarded(bound.effective.policy, service) else "",
             failover=upstream == Upstream(service.name) and service.name in self.failing_over,
         )
 

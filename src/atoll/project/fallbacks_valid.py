@@ -22,6 +22,7 @@ def check_fallbacks(
     `off`: services whose profiles are not on. `also`: names that are not unknown.
     """
     for policy, failed, here in _places(project):
+        yield from _calls(policy, failed, services, here)
         name = _other(policy)
         if name is None:
             continue
@@ -35,11 +36,25 @@ def check_fallbacks(
             yield _wrong(f"the profiles of `{name}` are not on", path, hint, Code.UNKNOWN_REFERENCE)
         elif found is None and name not in also:
             yield unknown_service(name, services, path, "fallback")
-        elif found is not None and found.protocol is Protocol.TCP:
-            yield _wrong(f"`{name}` speaks tcp; only a service that speaks HTTP can answer instead", path)
+        elif found is not None and found.protocol in {Protocol.TCP, Protocol.GRPC}:
+            yield _wrong(f"`{name}` speaks {found.protocol}; only a service that speaks HTTP can answer instead", path)
         elif found is not None and found.run is not None and found.run.port is None:
             yield _wrong(f"`{name}` listens nowhere (port: none)", path, "give it a port, or name another service")
     yield from _circles(project, services)
+
+
+def _calls(
+    policy: Policy, failed: frozenset[ServiceName], services: Mapping[ServiceName, Service], here: Path
+) -> Iterator[Finding]:
+    """A word about calls of gRPC, which can neither be sent again nor answered by words of HTTP."""
+    said = {
+        "fallback": policy.fallback is not None and not policy.fallback.none,
+        "errors": bool(policy.errors),
+    }
+    for name in sorted(failed):
+        if name in services and services[name].protocol is Protocol.GRPC:
+            for field in (field for field, there in said.items() if there):
+                yield _wrong(f"`{name}` speaks grpc; fallbacks are of HTTP", (*here, field), "leave it out")
 
 
 def _places(project: Project) -> Iterator[tuple[Policy, frozenset[ServiceName], Path]]:

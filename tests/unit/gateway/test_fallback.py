@@ -141,6 +141,13 @@ def test_until_the_reload_the_answers_stay_what_they_were() -> None:
     assert not isinstance(make_plan(running, meanwhile), Reload)
 
 
+def test_calls_of_grpc_never_pass_the_door() -> None:
+    services = [service("calc", protocol=Protocol.GRPC, policy=Policy(fallback=Fallback(static=PAGE)))]
+    found = config(snapshot(services, [instance("calc", "a", 9001)]))
+    assert found.maps[FALLBACKS] == ()
+    assert "edge:fallback" not in dict(found.maps[SERVICES])["calc"]
+
+
 def test_too_many_fixed_answers_are_refused() -> None:
     routes = [guarded(f"r{at}", Fallback(static=Page(body=str(at)))) for at in range(PAGE_LIMIT + 1)]
     with pytest.raises(Overloaded, match="fixed answers"):
