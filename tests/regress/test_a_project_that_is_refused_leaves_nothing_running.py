@@ -26,4 +26,5 @@ def test_a_project_that_is_refused_leaves_nothing_running() -> None:
         assert done.code == 1, done
         assert "service `orders` belongs to project `first`" in done.err
         state = str(platform.state)
-        assert [one.cmdline() for one in psutil.process_iter() if any(state in word for word in one.cmdline())] == []
+        words = [one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])]
+        assert [each for each in words if any(state in word for word in each)] == []
