@@ -78,7 +78,7 @@ def request_rules(kind: Kind) -> str:
   http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }} or {{ method POST PATCH }} small chosen
   http-request allow if !policied {unhurried} {breaker.CALM}
 {limits.rules(policies.column)}{policies.UNTIMED}  http-request allow if untimed {unhurried} {breaker.CALM}
-{deadline.rules(policies.column, calls=calls)}{retries.rules(policies.column)}{budget.patient_rules(policies.column)}  http-request allow if {breaker.CALM}
+{deadline.rules(policies.column, calls=calls)}{retries.rules(policies.column)}{budget.patient_rules(policies.column, breaker.CALM)}  http-request allow if {breaker.CALM}
 {budget.request_rules(policies.column)}{breaker.REQUEST_RULES}{injection.REQUEST_RULES}"""
 
 

@@ -36,12 +36,13 @@ requests."""
 _TIMES = "var(txn.tries),ltrim(+),add(0)"
 
 
-def patient_rules(column: Named) -> str:
+def patient_rules(column: Named, calm: str) -> str:
     """Of requests whose tries may each take long: what all that are under way may still cost is counted beforehand, for
-    nobody knows of a retry before the last answer.
+    nobody knows of a retry before the last answer. The others go on, when all is `calm`.
     """
     return f"""\
   acl patient {column("owner")},field(2,.) -m found
+  http-request allow if !patient {calm}
   http-request track-sc2 var(txn.at),field(4,|) table {TABLE} if policied patient
   http-request sc-inc-gpc(1,2) if policied patient
   http-request set-var(txn.share) {column("budget")},add(0) if policied patient
