@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
+import psutil
 import pytest
 
 from tests.system.platform.stage import ATOLL, Platform, closing, until
@@ -74,8 +75,10 @@ def test_a_node_in_the_background_can_be_stopped_from_its_first_moment() -> None
         up = subprocess.Popen([*ATOLL, "up", "-d"], cwd=platform.folder, env=platform.environ, stderr=subprocess.PIPE)
 
         def child() -> int:
-            children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(up.pid)], capture_output=True, text=True)
-            return int((children.stdout.split() or ["0"])[0])
+            try:
+                return next((one.pid for one in psutil.Process(up.pid).children()), 0)
+            except psutil.Error:
+                return 0
 
         node = until(child, "the node is there", every=0.001)
         os.kill(node, signal.SIGTERM)

@@ -236,17 +236,16 @@ block *= 10000
 begun = worst = 0
 for _ in range(100):
     begun = time.monotonic(); os.write(1, block); worst = max(worst, time.monotonic() - begun)
-print(f'worst {worst:.3f}', flush=True)
+open(WORST, 'w').write(f'{worst:.3f}')
 os._exit(3)
-"""
+""".replace("WORST", repr(str(tmp_path / "worst")))
     async with staged(tmp_path, limits) as stage:
         await stage.want(python(flood))
         await stage.until(lambda: stage.phases() == {"job-1": Phase.EXITED})
         ended = stage.child("job-1")
         assert ended is not None
         assert len(ended.last_lines) == 50
-        worst = ended.last_lines[-1]
-        assert float(worst.split()[1]) < 1.0
+        assert float((tmp_path / "worst").read_text()) < 1.0
         cut, dropped = record.counters(Places.of(stage.settings), InstanceId("job-1"))
         assert (cut, dropped > 500_000) == (0, True)
         assert sum(path.stat().st_size for path in stage.settings.logs.glob("*/*")) <= 1 << 20

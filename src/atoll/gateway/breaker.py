@@ -19,7 +19,7 @@ from __future__ import annotations
 from atoll.gateway.breaker_lines import FORCED, OF_CALLER, OF_SERVICE, SPECIAL
 from atoll.gateway.config import BREAKERS, map_path
 from atoll.gateway.limits import BUSY, FULL
-from atoll.gateway.policies import column
+from atoll.gateway.policies import LINE, column
 from atoll.gateway.problem import BREAKER_OPEN, MARK, refusal
 from atoll.gateway.quote import line, section
 from atoll.model.breaker import WINDOW_CEILING, BreakerState
@@ -64,7 +64,7 @@ CALM = "!attentive !worded"
 
 WATCH_RULES = f"""\
   acl guarded var(txn.breaker) -m found
-  http-request set-var(txn.breaker) {_SCOPE},map_str({_MAP}) if policied {{ {column("watch")} -m str {SPECIAL} }}
+  http-request set-var(txn.breaker) {_SCOPE},map_str({_MAP}) if policied {{ var({LINE}) -m end |{SPECIAL} }}
   http-request set-var({COUNTED}) bool(true) if policied guarded
 """
 """Where a request has a policy: whether its answer must be looked at although nothing failed anywhere."""

@@ -41,7 +41,7 @@ def patient_rules(column: Named, calm: str) -> str:
     nobody knows of a retry before the last answer. The others go on, when all is `calm`.
     """
     return f"""\
-  acl patient {column("owner")},field(2,.) -m found
+  acl patient var(txn.role),field(2,.) -m found
   http-request allow if !patient {calm}
   http-request track-sc2 var(txn.at),field(4,|) table {TABLE} if policied patient
   http-request sc-inc-gpc(1,2) if policied patient
@@ -49,7 +49,7 @@ def patient_rules(column: Named, calm: str) -> str:
   http-request set-var(txn.budget) sc_gpc_rate(1,2),div({SHARE}),add({FLOOR}) if policied patient
   http-request set-var(txn.budget) sc_gpc_rate(1,2),mul(txn.share),div(100),add({FLOOR}) if policied patient {{ var(txn.share) -m found }}
   http-request set-var(txn.budget) int({MARKED_FLOOR}) if policied patient marked
-  http-request set-var(txn.tied) {column("owner")},field(2,.) if policied patient
+  http-request set-var(txn.tied) var(txn.role),field(2,.) if policied patient
   http-request set-var(txn.tied) sc_conn_cur(2),mul(txn.tied),sub(txn.budget) if policied patient
   http-request disable-l7-retry if policied patient {{ sc_gpc_rate(0,2),add(txn.tied) -m int gt 0 }}
 """

@@ -69,14 +69,19 @@ _CALLS_ON = f"""\
 
 def rules(column: Named, *, calls: bool = False) -> str:
     """Before the request is sent. `marked` is there afterwards: somebody before us retries. `calls`: of gRPC."""
+    brought = "bound" if calls else "dated"  # else the policy's own timeout was set with the verdict
     return f"""\
-  acl several req.fhdr_cnt(baggage) gt 1
+  acl brought var(txn.baggage) -m found
+  acl heavy var(txn.baggage) -m len gt {BAGGAGE_LIMIT}
+  acl several var(txn.several) -m found
   acl dated var(txn.due) -m found
   acl bound var({LEFT}) -m found
   acl marked var(txn.baggage) -m sub {RETRY_MEMBER}=
-  http-request del-header baggage if bagged {{ req.fhdr(baggage) -m len gt {BAGGAGE_LIMIT} }}
-  http-request set-var(txn.baggage) req.fhdr(baggage) if bagged !several
-  http-request set-var(txn.due) '{_CAME}' if bagged
+  http-request set-var(txn.baggage) req.fhdr(baggage)
+  http-request set-var(txn.several) bool(true) if brought {{ req.fhdr_cnt(baggage) gt 1 }}
+  http-request del-header baggage if brought heavy
+  http-request unset-var(txn.baggage) if brought heavy or several
+  http-request set-var(txn.due) '{_CAME}' if brought
   http-request unset-var(txn.due) if dated !{{ var(txn.due) -m reg ^[0-9]{{13}}$ }}
   http-request set-var(txn.now) date(0,ms)
   http-request set-var({LEFT}) {column("timeout")},add(0) if policied
@@ -85,7 +90,7 @@ def rules(column: Named, *, calls: bool = False) -> str:
 {_CALLS if calls else ""}\
   http-request set-var({MARK}) str({EXPIRED}) if dated {{ var({LEFT}) -m int le 0 }}
 {refusal(DEADLINE_EXCEEDED, f"dated {{ var({LEFT}) -m int le 0 }}")}
-  http-request set-timeout server var({LEFT}) if policied {{ {column("timeout")} -m len gt 0 }} or bound {{ be_server_timeout,sub({LEFT}) -m int gt 0 }}
+  http-request set-timeout server var({LEFT}) if {brought} {{ be_server_timeout,sub({LEFT}) -m int gt 0 }} or {brought} policied {{ {column("timeout")} -m len gt 0 }}
 {_CALLS_ON if calls else ""}"""
 
 
@@ -95,7 +100,7 @@ def passing_on(owner: str) -> str:
   acl crowded var(txn.others) -m len gt {BAGGAGE_LIMIT - ROOM}
   http-request set-header {LEFT_HEADER} %[var({LEFT})] if bound
   http-request set-var(txn.deadline) var(txn.now),add({LEFT}) if bound
-  http-request set-var(txn.others) '{_OTHERS}' if bagged bound or bagged {owner}
+  http-request set-var(txn.others) '{_OTHERS}' if brought bound or brought {owner}
   http-request set-var(txn.marking) 'str(",{RETRY_MEMBER}=1")' if {owner} or marked
   http-request set-header baggage {MEMBER}=%[var(txn.deadline)]%[var(txn.marking)]%[var(txn.others)] if bound !several !crowded
   http-request set-header baggage {RETRY_MEMBER}=1%[var(txn.others)] if {owner} !bound !marked !several !crowded

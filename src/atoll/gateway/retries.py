@@ -128,10 +128,11 @@ def method_rules(column: Named) -> str:
 def rules(column: Named) -> str:
     """Of a request with a policy, once it is known how much time is left."""
     return f"""\
-  acl owner {column("owner")} -m beg own
+  acl owner var(txn.role) -m beg own
   acl tried {column("try")} -m len gt 0
+  http-request set-var(txn.role) {column("owner")} if policied
   http-request set-timeout server {column("try")} if policied tried !bound or policied tried {{ {column("try")},sub({LEFT}) -m int lt 0 }}
-  http-request disable-l7-retry if policied {{ {column("owner")} -m str never }}
+  http-request disable-l7-retry if {{ var(txn.role) -m str never }}
   http-request disable-l7-retry if choosy !chosen
   http-request disable-l7-retry if policied bound {{ {column("whole")},sub({LEFT}) -m int gt 0 }}
 {passing_on("owner")}"""

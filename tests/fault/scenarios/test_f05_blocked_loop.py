@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 async def records(server: ControlPlane, instance: str) -> list[dict[str, Any]]:
     answer = await server.ask("GET", "/api/v1/services/web/history")
     assert answer.status == 200, answer
-    return [one for one in answer.json()["records"] if one["instance"] == instance]
+    return [one for one in answer.json()["records"] if one.get("instance") == instance]
 
 
 @pytest.mark.timeout(120)
