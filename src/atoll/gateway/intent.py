@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from atoll.errors import AtollError, InvalidValue, Overloaded
+from atoll.errors import AtollError, Overloaded
 from atoll.gateway import emptied
 from atoll.gateway.breaker_lines import breaker_entries, words_of
 from atoll.gateway.closed import closed_entries, closed_services
@@ -46,21 +46,17 @@ from atoll.gateway.groups import failovers_of, groups_of
 from atoll.gateway.injection import fault_entries
 from atoll.gateway.leading import leader_entries
 from atoll.gateway.maps import HeaderNames, compile_routes, header_sets, set_name
-from atoll.gateway.members import check_entry, check_of, servers_of, traits_of
+from atoll.gateway.members import check_entry, servers_of, traits_of
 from atoll.gateway.mesh import call_ports, mesh_entries, service_ports
+from atoll.gateway.objections import route_objection, service_objection
 from atoll.gateway.placement import fresh_slots, place
 from atoll.gateway.upstream import Upstream
 from atoll.gateway.variant import traits_for
 from atoll.kit.text import scrub
-from atoll.model import names
-from atoll.model.breaker import BreakerWord, word_problems
-from atoll.model.bulkhead import room_problems
-from atoll.model.failover import failover_problems, failover_word_problems
 from atoll.model.fault import Fault, checked_fault
 from atoll.model.maintenance import Maintenance
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.policy import TIMEOUT_CEILING, Policy, policy_problems
-from atoll.model.route import METHODS, Route
+from atoll.model.route import Route
 from atoll.model.service import Instance, Service
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Gateway
@@ -74,7 +70,6 @@ HEADER_SET_LIMIT = 16
 """Combinations of header names; each is a few rules that requests pass."""
 PAGE_LIMIT = 200
 """Fixed answers; each is a rule that failed requests pass."""
-WEIGHT_LIMIT = 1_000_000
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -301,43 +296,11 @@ def _sound_services(snapshot: Snapshot, memo: Memo, refused: list[str]) -> dict[
 
 
 def _judged(service: Service) -> Judged:
-    objection = _service_objection(service)
+    objection = service_objection(service)
     if objection:
         return Judged(service, objection, Traits(), None)
     traits = traits_for(traits_of(service), service.policy)
     return Judged(service, None, traits, check_entry(service, traits.kind))
-
-
-def _service_objection(service: Service) -> str | None:
-    try:
-        names.service_name(service.name)
-        traits_of(service)
-        check_of(service)
-        for policy in (service.policy, *(call.policy for call in service.calls.values())):
-            _refuse_absurd(policy)
-        for path, wrong in room_problems(service.instance_concurrency, service.queue):
-            raise InvalidValue(f"{'.'.join(path)}: {wrong}")
-        for word in (service.breaker_word, *(call.breaker_word for call in service.calls.values())):
-            _refuse_word(word)
-        for at, wrong in failover_problems(service.name, service.failover) if service.failover is not None else ():
-            raise InvalidValue(f"failover.{'.'.join(map(str, at))}: {wrong}")
-        for field, wrong in failover_word_problems(service.failover_word):
-            raise InvalidValue(f"failover_word.{field}: {wrong}")
-        if not 0 <= service.slow_start <= TIMEOUT_CEILING:
-            raise InvalidValue(f"slow_start {service.slow_start} is not 0-{TIMEOUT_CEILING:g} seconds")
-    except AtollError as error:
-        return error.detail
-    return None
-
-
-def _refuse_absurd(policy: Policy) -> None:
-    for path, wrong in policy_problems(policy):
-        raise InvalidValue(f"{'.'.join(path)}: {wrong}")
-
-
-def _refuse_word(word: BreakerWord) -> None:
-    for part, wrong in word_problems(word):
-        raise InvalidValue(f"breaker_word.{part}: {wrong}")
 
 
 def _sound_routes(snapshot: Snapshot, memo: Memo, refused: list[str]) -> tuple[Route, ...]:
@@ -345,7 +308,7 @@ def _sound_routes(snapshot: Snapshot, memo: Memo, refused: list[str]) -> tuple[R
     judged: dict[str, tuple[Route, str | None]] = {}
     for key, route in snapshot.routes.items():
         known = memo.routes.get(key)
-        objection = known[1] if known and known[0] is route else _route_objection(route)
+        objection = known[1] if known and known[0] is route else route_objection(route)
         judged[key] = (route, objection)
         if objection:
             refused.append(f"route {scrub(route.name, limit=64)}: {objection}")
@@ -353,35 +316,6 @@ def _sound_routes(snapshot: Snapshot, memo: Memo, refused: list[str]) -> tuple[R
             sound.append(route)
     memo.routes = judged
     return tuple(sorted(sound, key=lambda route: route.name))
-
-
-def _route_objection(route: Route) -> str | None:
-    try:
-        names.route_name(route.name)
-        for host in route.match.hosts:
-            names.host_pattern(host)
-        for path in filter(None, (route.match.path, route.rewrite)):
-            if names.path_text(path) != path:
-                raise InvalidValue(f"path {scrub(path, limit=80)!r} ends with '/'")
-        for name, value in route.match.headers.items():
-            names.header_name(name)
-            names.header_value(value)
-        for share in route.shares:
-            names.service_name(share.service)
-            if share.version is not None:
-                names.token(share.version, field="version")
-            if not 0 <= share.weight <= WEIGHT_LIMIT:
-                raise InvalidValue(f"weight {share.weight} is not 0-{WEIGHT_LIMIT}")
-        if not set(route.match.methods) <= METHODS:
-            raise InvalidValue("a method is not one of HTTP's")
-        if not route.shares:
-            raise InvalidValue("it leads nowhere: no shares")
-        for policy in (route.policy, route.defaults):
-            _refuse_absurd(policy)
-        _refuse_word(route.breaker_word)
-    except AtollError as error:
-        return error.detail
-    return None
 
 
 def _sound_faults(snapshot: Snapshot, refused: list[str]) -> Iterator[Fault]:
