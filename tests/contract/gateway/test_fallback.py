@@ -69,7 +69,7 @@ def instead(path: str = "", **values: Any) -> Policy:
     return Policy(fallback=Fallback(service=Other(service=BEST, path=path, **values)), timeout=0.3)
 
 
-OPEN = service("open", breaker_word=BreakerWord(state=BreakerState.OPEN, until=time.time() + 600), mesh_index=1)
+OPEN = service("open", breaker_word=BreakerWord(state=BreakerState.OPEN, until=time.time() + 86_400), mesh_index=1)
 ROUTES = [
     route("static", Policy(fallback=STATIC.fallback, timeout=0.3)),
     route("open", STATIC, "open"),

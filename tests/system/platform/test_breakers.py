@@ -47,6 +47,8 @@ def shown(platform: Platform, name: str = "web") -> dict[str, Any]:
 def reset(platform: Platform) -> None:
     assert platform("breakers", "reset", "web", "--reason", "the next test").code == 0
     until(lambda: ask(platform.gateway_port, FINE).status == 200, "it lets through")
+    said = int(time.time())  # what opens within the second of the word is taken as reset
+    until(lambda: int(time.time()) > said, "that second is over")
 
 
 def test_a_failing_service_is_left_alone_shown_and_taken_back(moods: Platform) -> None:
@@ -59,11 +61,19 @@ def test_a_failing_service_is_left_alone_shown_and_taken_back(moods: Platform) -
     until(lambda: series(moods, "rejected_total") >= 1, "who was kept away is counted")
     assert (series(moods, "state"), series(moods, "opened_total") >= 1) == (0, True)
     assert "a circuit breaker changed" in moods.node_log()
-    past = until(lambda: [one for one in history(moods) if not one["forced"]][-3:], "its history is told")
-    assert [one["state"] for one in past] == ["open", "half-open", "closed"]
+    past = until(lambda: since_it_opened(moods), "its history is told")
+    # the node looks once a second: what lasts less may not be seen
+    assert [one["state"] for one in past] in (["open", "half-open", "closed"], ["open", "closed"])
     assert past[0]["reason"].startswith("6 of 6 requests failed; it opens at ")
-    assert past[0]["at"] <= past[1]["at"] <= past[2]["at"]
+    assert [one["at"] for one in past] == sorted(one["at"] for one in past)
     assert "all probes succeeded" in moods("service", "history", "web").out
+
+
+def since_it_opened(platform: Platform) -> list[Any]:
+    """What the breaker did by itself from its last opening on, once it has closed."""
+    past = [one for one in history(platform) if not one["forced"]]
+    opened = max((at for at, one in enumerate(past) if one["state"] == "open"), default=0)
+    return past[opened:] if past and past[-1]["state"] == "closed" else []
 
 
 def series(platform: Platform, name: str) -> float:
