@@ -64,7 +64,7 @@ def test_a_failing_service_is_left_alone_shown_and_taken_back(moods: Platform) -
     past = until(lambda: since_it_opened(moods), "its history is told")
     # the node looks once a second: what lasts less may not be seen
     assert [one["state"] for one in past] in (["open", "half-open", "closed"], ["open", "closed"])
-    assert past[0]["reason"].startswith("6 of 6 requests failed; it opens at ")
+    assert "requests failed; it opens at " in past[0]["reason"]  # as counted when the node looked
     assert [one["at"] for one in past] == sorted(one["at"] for one in past)
     assert "all probes succeeded" in moods("service", "history", "web").out
 
@@ -134,8 +134,12 @@ def test_without_a_control_plane_breakers_work_and_what_they_did_is_told_later(m
         until(lambda: [ask(moods.gateway_port, FINE).status for _ in range(5)] == [200] * 5, "it closes by itself")
     finally:
         plane.resume()
-    states = ["open", "half-open", "closed"]
-    until(lambda: [one["state"] for one in history(moods)[before:]][-3:] == states, "it is told")
+
+    def states() -> list[str]:
+        # half-open may last for less than the second between two looks of the node
+        return [one["state"] for one in history(moods)[before:] if one["state"] != "half-open"]
+
+    until(lambda: states()[-2:] == ["open", "closed"], "it is told")
     told = history(moods)
     time.sleep(1.2)  # another report or so
     assert history(moods) == told
