@@ -129,6 +129,8 @@ def _why(now: BreakerReport, known: BreakerReport, times: int) -> str:
         return f"a probe failed{again}"
     slow = f", {now.slow} were slow" if now.slow else ""
     rule = f"; it opens at {now.rule}" if now.rule else ""
+    if now.state is BreakerState.CLOSED:  # what was counted then is forgotten
+        return f"too many requests failed{rule}{again}"
     return f"{now.failures} of {now.requests} requests failed{slow}{rule}{again}"
 
 

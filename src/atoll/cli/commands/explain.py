@@ -47,7 +47,9 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @command("explain", reads=True, context_settings={"ignore_unknown_options": True})  # for `->`
-@click.argument("words", nargs=-1, required=True, metavar="METHOD URL | CALLER CALLEE | SERVICE")
+@click.argument(
+    "words", nargs=-1, required=True, metavar="METHOD URL | CALLER CALLEE | SERVICE", shell_complete=complete_services
+)
 @click.option(
     "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Of the request; may be repeated."
 )
@@ -82,9 +84,6 @@ def explain(invocation: Invocation, words: tuple[str, ...], *, headers: tuple[st
     else:
         _print(invocation, [told])
     return 0
-
-
-explain.params[0].shell_complete = complete_services  # type: ignore[assignment]
 
 
 def _seen(invocation: Invocation) -> tuple[NodeView, ...]:
