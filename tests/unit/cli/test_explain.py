@@ -108,6 +108,14 @@ def test_an_option_that_does_not_exist_is_no_service(cli: Cli, shop: FakeApi) ->
     assert (found.code, "--jsno" in found.err) == (2, True)
 
 
+def test_a_word_on_a_call_goes_before_the_one_on_its_service(cli: Cli, shop: FakeApi) -> None:
+    assert cli.clock is not None
+    word = BreakerWord(state=BreakerState.OPEN, until=cli.clock.wall() + 90, reason="only web")
+    shop.put(Service(name=WEB, mesh_index=1, calls={ORDERS: Call(breaker_word=word, mesh_index=2)}))
+    assert "(only web)" in cli("explain", "web", "orders").out
+    assert "(only web)" not in cli("explain", "orders").out
+
+
 def test_no_route_is_told_and_exits_1(cli: Cli, shop: FakeApi) -> None:
     found = cli("explain", "GET", "/nowhere")
     assert found.code == 1

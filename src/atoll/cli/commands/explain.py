@@ -20,6 +20,7 @@ from atoll.gateway.explain import explain as decided
 from atoll.gateway.upstream import Upstream
 from atoll.model import effective
 from atoll.model.answers import NodeView
+from atoll.model.breaker import BreakerWord
 from atoll.model.keys import maintenance_key
 from atoll.model.maintenance import Target
 from atoll.model.names import service_name
@@ -117,7 +118,7 @@ def _shares(
             continue
         found = effective.of_route(route, service)
         instances = standing(part.service, part.candidates, servers(seen))
-        yield _told(invocation, facts, seen, service, found, instances, part.upstream, part.percent)
+        yield _told(invocation, facts, seen, service, found, instances, part.upstream, part.percent, route.breaker_word)
 
 
 def _call(
@@ -127,7 +128,8 @@ def _call(
     found = effective.of_call(caller, callee) if caller is not None and said else effective.of_service(callee)
     title = callee.name if caller is None else f"{caller.name} → {callee.name}"
     instances = standing(callee.name, candidates(facts, Upstream(callee.name)), servers(seen))
-    return _told(invocation, facts, seen, callee, found, instances, title, 100)
+    own = caller.calls[callee.name].breaker_word if caller is not None and said else BreakerWord()
+    return _told(invocation, facts, seen, callee, found, instances, title, 100, own)
 
 
 def _told(
@@ -139,6 +141,7 @@ def _told(
     instances: tuple[Standing, ...],
     title: str,
     percent: int,
+    own: BreakerWord,
 ) -> Told:
     wall, knobs = invocation.clock.wall(), (invocation.place.settings or Settings(state=invocation.base)).gateway
     closed = facts.maintenance.get(maintenance_key(Target(service=service.name)))
@@ -156,7 +159,7 @@ def _told(
         instances=instances,
         now=elsewhere(service, closed, (each for node in seen for each in node.report.failovers))
         or crowded(found, service, (each for node in seen for each in node.report.limits))
-        or outcome(instances, breaker, service.breaker_word, wall),
+        or outcome(instances, breaker, own if own.holds(wall) else service.breaker_word, wall),
     )
 
 
