@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -30,6 +31,9 @@ _STATE_WIDTH = 25
 _PASSED = frozenset({"L4OK", "L6OK", "L7OK", "L7OKC"})
 _UNCHECKED = frozenset({"", "INI", "UNK", "HANA"})
 """No check yet, or none since failed requests took it out."""
+_CLIENT = re.compile(r" back=0 .* fam=ipv[46] .*fe=")
+_IDLE = re.compile(r" mux=H1 (?!.* h1s=).*\.obuf=0@| mux=H2 .*\.nbst=0 .*\.mbuf=\[1\.\.1\|\d+\],h=\[0@")
+"""A connection to a client that is between two requests, its last answer handed over to the kernel."""
 _CHECK_CONFIGURED, _CHECK_ENABLED = 2, 4
 
 
@@ -263,6 +267,14 @@ def parse_info(text: str) -> dict[str, str]:
     if found.get("Name") != "HAProxy":
         raise Unanswered(f"no process information: {scrub(text, limit=200)!r}")
     return found
+
+
+def in_flight(text: str) -> int:
+    """Clients in an answer to `show fd` that wait for something: a request (half of one too), or the rest of an answer.
+
+    Who only keeps a connection open is none of them; who speaks what we do not know always is.
+    """
+    return sum(_CLIENT.search(line) is not None and _IDLE.search(line) is None for line in text.splitlines())
 
 
 def parse_map_versions(text: str) -> dict[str, tuple[int, int]]:

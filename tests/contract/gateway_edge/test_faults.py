@@ -13,7 +13,7 @@ import pytest
 from atoll.errors import GatewayRefused, PortTaken
 from atoll.gateway.process import members
 from atoll.model.names import RouteName
-from tests.contract.gateway_edge.world import World, end_all, runs
+from tests.contract.gateway_edge.world import Client, World, end_all, runs
 
 
 async def _routed(world: World) -> None:
@@ -314,3 +314,31 @@ async def test_stopping_ends_haproxy_and_leaves_no_process(world: World) -> None
     await world.driver.stop(0.2)
     assert not any(runs(pid) for pid in everybody)
     assert world.driver.report().pid is None
+
+
+async def test_connections_that_wait_for_nothing_do_not_hold_up_the_end(world: World) -> None:
+    await _routed(world)
+    idle = [Client(world.settings.gateway.port) for _ in range(3)]
+    for one in idle:
+        assert (await one.get("/orders/x")).status == 200
+    began = time.monotonic()
+    await world.driver.stop(20)
+    assert time.monotonic() - began < 10
+    for one in idle:
+        one.close()
+
+
+@pytest.mark.parametrize("reload", [False, True], ids=["current worker", "old worker"])
+async def test_an_answer_on_its_way_is_complete_before_the_gateway_ends(world: World, reload: bool) -> None:
+    await _routed(world)
+    client = Client(world.settings.gateway.port)
+    answer = asyncio.create_task(client.get("/orders/slow/50"))  # takes a second
+    await world.until(lambda: world.upstreams[0].requests == 1)
+    if reload:
+        before = await world.worker()
+        world.service("orders", sticky=True)
+        await world.push()
+        assert await world.worker() != before
+    await world.driver.stop(20)
+    assert (await answer).body == "." * 50
+    client.close()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from atoll.gateway.config import Backend, GatewayConfig, Kind, Server
 from atoll.gateway.readback import (
+    in_flight,
     parse_counts,
     parse_info,
     parse_map,
@@ -147,6 +148,32 @@ def test_maps_and_their_versions_are_read() -> None:
 
 def test_information_is_read() -> None:
     assert parse_info("Name: HAProxy\nPid: 7\nnode: a: b\n")["Pid"] == "7"
+
+
+SIDE = "    276 : st=0x000021(cl heopI W:sRa R:srA) ref=0 gid=1 owner=0x7f iocb=0x5e(sock_conn_iocb+0) "
+CLIENT = f"{SIDE}back=0 cflg=0x80000300 cerr=0 fam=ipv4 lport=28080 rport=39938 fe=edge:gateway "
+H1 = f"{CLIENT}mux=H1 ctx=0x7f h1c.flg=0x8000 .sub=1 .ibuf=0@(nil)+0/0 "
+H2 = f"{CLIENT}mux=H2 ctx=0xf8 h2c.st0=FRH .err=0 .maxid=1 .lastid=-1 .flg=0x0600 .nbst=%s .nbsc=0, .glitches=0 .sub=1 "
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("      5 : st=0x020121(Cl heopI W:sRa R:srA) ref=0 gid=1 owner=0x31 iocb=0x5e(mworker_accept_wrapper+0)", 0),
+        (f"{SIDE}back=0 cflg=0x00000300 cerr=0 fam=unix fe=GLOBAL mux=PASS ctx=0x31 xprt=RAW", 0),
+        (f"{SIDE}back=1 cflg=0x00000300 cerr=0 fam=ipv4 lport=1 rport=2 sv=s/web-1 mux=H1 ctx=0x31 h1s=0x31 .meth=GET", 0),
+        (f"{H1}.obuf=0@(nil)+0/0 .task=0x31 .exp=59s xprt=RAW", 0),
+        (f"{H1}.obuf=0@(nil)+0/0 .task=0x31 .exp=<NEVER> h1s=0x31 h1s.flg=0x100010 .req.state=MSG_DONE xprt=RAW", 1),
+        (f"{H1}.obuf=900@0x31e08360+48/16384 .task=0x31 .exp=59s xprt=RAW", 1),
+        (f"{H2 % 0}.dbuf=0@(nil)+0/0 .mbuf=[1..1|32],h=[0@(nil)+0/0],t=[0@(nil)+0/0] .task=0xf6 xprt=RAW", 0),
+        (f"{H2 % 1}.dbuf=0@(nil)+0/0 .mbuf=[1..1|32],h=[0@(nil)+0/0],t=[0@(nil)+0/0] .task=0xf6 xprt=RAW", 1),
+        (f"{H2 % 0}.dbuf=0@(nil)+0/0 .mbuf=[1..2|32],h=[16384@0x1+0/16384],t=[9@0x1+0/16384] .task=0xf6 xprt=RAW", 1),
+        (f"{CLIENT}mux=PASS ctx=0x31 xprt=RAW", 1),
+        (f"{CLIENT.replace('ipv4', 'ipv6')}mux=QUIC ctx=0x31", 1),
+    ],
+)  # fmt: skip
+def test_who_only_keeps_a_connection_is_not_in_flight(line: str, count: int) -> None:
+    assert in_flight(f"{line}\n") == count
 
 
 @given(st.text())
