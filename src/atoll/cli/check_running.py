@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import psutil
-
 from atoll.cli import nodefile
 from atoll.cli.api import Api
 from atoll.cli.check import Finding, Verdict
@@ -14,9 +12,11 @@ from atoll.cli.check_health import control_plane_findings, node_findings
 from atoll.cli.facts import V1, nodes
 from atoll.cli.leftovers import left_behind
 from atoll.errors import AtollError
+from atoll.gateway.process import alive, recorded
 from atoll.kit.listeners import Listener, listeners
 from atoll.model.answers import Status
 from atoll.settings import Settings
+from atoll.supervisor import processes
 from atoll.wiring import telemetry_ports
 from atoll.wiring.mesh import known
 from atoll.wiring.telemetry_part import missing_packages
@@ -78,15 +78,14 @@ def port_finding(name: str, host: str, port: int, holders: list[Listener], ours:
 
 
 def family(settings: Settings) -> set[int]:
-    """The node and every process below it."""
+    """The node, what it started or took over from the node before it, and every process below those."""
     node = nodefile.read(settings)
-    if node is None:
-        return set()
-    try:
-        process = psutil.Process(node.pid)
-        return {node.pid, *(child.pid for child in process.children(recursive=True))}
-    except psutil.Error:
-        return {node.pid}
+    proxy = recorded(settings.run / "haproxy" / "master.pid")
+    roots = {node.pid} if node is not None else set()
+    roots |= {pid for found in left_behind(settings) for pid, _ in (found.keeper, found.child or found.keeper)}
+    roots |= {proxy.pid} if proxy is not None and alive(proxy) else set()
+    present = processes.table()
+    return roots | {one.pid for root in roots for one in processes.below(root, present)}
 
 
 def check_platform(settings: Settings | None, api: Api | None) -> Iterator[Finding]:

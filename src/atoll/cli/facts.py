@@ -15,12 +15,15 @@ from atoll.kit.text import closest
 from atoll.model import keys, names
 from atoll.model.answers import FactPage, Nodes, NodeView
 from atoll.model.names import InstanceId, ServiceName
+from atoll.model.readiness import Readiness, behind, readiness
 from atoll.model.report import ChildReport, ServerReport
 from atoll.model.snapshot import Snapshot
 
 V1 = "/api/v1"
 PAGES = 10_000
 """Pages of one listing at most: a control plane that answers `more` for ever shall not hold us."""
+SILENT = 5.0
+"""Seconds after which a node that reported every second is taken for dead: nobody waits for its gateway."""
 
 
 def service_path(service: ServiceName, *rest: str) -> str:
@@ -30,6 +33,16 @@ def service_path(service: ServiceName, *rest: str) -> str:
 
 def snapshot(api: Api, *prefixes: str) -> Snapshot:
     """The facts under `prefixes` (services, instances and routes when none is given) at one revision."""
+    return loaded(listing(api, *prefixes))
+
+
+def loaded(listed: FactPage) -> Snapshot:
+    """Listed facts as what they mean."""
+    return Snapshot.load(listed.revision, ((fact.key, bytes(fact.value)) for fact in listed.facts))
+
+
+def listing(api: Api, *prefixes: str) -> FactPage:
+    """The facts under `prefixes`, all pages in one."""
     query: list[tuple[str, object]] = [("prefix", prefix) for prefix in prefixes or keys.FACTS]
     found = api.get_as(f"{V1}/facts", FactPage, query)
     facts = list(found.facts)
@@ -39,7 +52,7 @@ def snapshot(api: Api, *prefixes: str) -> Snapshot:
         found = api.get_as(f"{V1}/facts", FactPage, more)
         facts += found.facts
         pages += 1
-    return Snapshot.load(found.revision, ((fact.key, bytes(fact.value)) for fact in facts))
+    return FactPage(found.revision, tuple(facts))
 
 
 def nodes(api: Api) -> tuple[NodeView, ...]:
@@ -55,6 +68,16 @@ def children(seen: Iterable[NodeView]) -> dict[tuple[ServiceName, InstanceId], C
 def servers(seen: Iterable[NodeView]) -> dict[tuple[ServiceName, InstanceId], ServerReport]:
     """What the gateways' own checks say, by service and instance."""
     return {(server.service, server.instance): server for node in seen for server in node.report.servers}
+
+
+def ready(api: Api, wanted: tuple[ServiceName, ...] = ()) -> tuple[dict[str, Readiness], int]:
+    """The readiness of the wanted services (of all, if none is named), and the revision it is of."""
+    listed = listing(api, keys.SERVICES, keys.INSTANCES, keys.ROUTES)
+    ours = tuple(f"{prefix}{name}" for name in wanted for prefix in (keys.SERVICES, keys.INSTANCES))
+    said = (fact.modified for fact in listed.facts if not wanted or fact.key.startswith((*ours, keys.ROUTES)))
+    seen = nodes(api)
+    late = behind((view.report for view in seen if view.age < SILENT), max(said, default=0))
+    return readiness(loaded(listed), children(seen), servers(seen), wanted, late), listed.revision
 
 
 def held_out(server: ServerReport | None, wall: float) -> str:

@@ -9,14 +9,13 @@ from typing import Any
 from atoll.cli import nodefile
 from atoll.cli.api import Api
 from atoll.cli.detach import Detached
-from atoll.cli.facts import children, nodes, servers, snapshot
+from atoll.cli.facts import ready
 from atoll.cli.invocation import Invocation
 from atoll.cli.nodefile import NodeFile
 from atoll.cli.place import Place, token_of
 from atoll.cli.screen import Screen
 from atoll.errors import AtollError, NotReady
-from atoll.model.keys import INSTANCES, SERVICES
-from atoll.model.readiness import Readiness, readiness
+from atoll.model.readiness import Readiness
 from atoll.settings import Settings
 
 LOOK = 0.05
@@ -112,9 +111,7 @@ def _client(settings: Settings, invocation: Invocation) -> Api:
 
 def _look(settings: Settings, invocation: Invocation) -> dict[str, Readiness]:
     try:
-        api = _client(settings, invocation)
-        seen = nodes(api)
-        return readiness(snapshot(api, SERVICES, INSTANCES), children(seen), servers(seen))
+        return ready(_client(settings, invocation))[0]
     except AtollError:
         return {}
 

@@ -22,7 +22,7 @@ from atoll.gateway.config import Files
 from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.output import Output, complaints
 from atoll.gateway.ports import bound, refuse_taken
-from atoll.gateway.process import Identity, Ran, alive, members, reap, run_program, send, spawn
+from atoll.gateway.process import Identity, Ran, alive, members, reap, recorded, run_program, send, spawn
 from atoll.gateway.readback import Workers, in_flight, parse_info, parse_workers
 from atoll.gateway.runtime import Runtime, Unanswered, exchange
 from atoll.kit.clock import Clock, Instant
@@ -70,7 +70,7 @@ class Master:
 
     async def adopt(self) -> bool:
         """Take over a master that an earlier node left running; False when there is none that answers."""
-        found = await asyncio.to_thread(self._recorded)
+        found = await asyncio.to_thread(recorded, self._pid_file)
         if found is None or not await asyncio.to_thread(alive, found):
             return False
         self.process = found
@@ -322,9 +322,9 @@ class Master:
         private_folder(self.files.root)
         # what was dumped before an earlier reload is old news now
         replace_file(self.files.state, b"1\n", durable=False)
-        recorded = self._recorded()
+        earlier = recorded(self._pid_file)
         left = [process for process in self.orphans if alive(process)]
-        left += members(recorded) if recorded is not None else []
+        left += members(earlier) if earlier is not None else []
         self._refuse_taken_ports(folder, {process.pid for process in left})
         return left
 
@@ -332,12 +332,6 @@ class Master:
         if ours is None:
             ours = set() if self.process is None else {process.pid for process in members(self.process)}
         refuse_taken(bound((folder / MAIN).read_text()), ours=ours, present=listeners())
-
-    def _recorded(self) -> Identity | None:
-        try:
-            return msgspec.json.decode(self._pid_file.read_bytes(), type=Identity)
-        except (OSError, msgspec.DecodeError):
-            return None
 
 
 def _refusal(folder: Path, ran: Ran) -> GatewayRefused:

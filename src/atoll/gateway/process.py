@@ -106,6 +106,14 @@ def alive(process: Identity) -> bool:
     )
 
 
+def recorded(file: Path) -> Identity | None:
+    """The process that a pid file of ours names, alive or not; None when nothing can be read there."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Identity)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
 def members(leader: Identity) -> list[Identity]:
     """The running processes of the session that `leader` opened, itself included; also after its end.
 

@@ -2,16 +2,16 @@
 
 An instance counts when the registry says it passes, no gateway's own check says otherwise, and the node that runs it
 (if one does) has it running. A service that listens nowhere has no registrations; its running children count. One that
-runs once and ends well counts when it has ended.
+runs once and ends well counts when it has ended. What is ready is found once the gateways run the facts that say so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.report import ChildReport, Phase, ServerReport
+from atoll.model.report import ChildReport, GatewayReport, NodeReport, Phase, ServerReport
 from atoll.model.service import Restart, Service, State
 from atoll.model.snapshot import Snapshot
 
@@ -22,11 +22,13 @@ class Readiness(NamedTuple):
     passing: int
     wanted: int
     cause: str = ""
+    routed: bool = True
+    """Whether every gateway knows what it is to know of it."""
 
     @property
     def ready(self) -> bool:
-        """Whether everything wanted passes; a service nobody wants an instance of is ready."""
-        return self.passing >= self.wanted
+        """Whether everything wanted passes and is found; a service nobody wants an instance of is ready."""
+        return self.passing >= self.wanted and self.routed
 
 
 def readiness(
@@ -34,11 +36,31 @@ def readiness(
     run: Mapping[tuple[ServiceName, InstanceId], ChildReport],
     checked: Mapping[tuple[ServiceName, InstanceId], ServerReport],
     services: tuple[ServiceName, ...] = (),
+    behind: str = "",
 ) -> dict[str, Readiness]:
-    """Of each of `services` (all, if none is named), by name; services that do not exist are absent, not ready."""
+    """Of each of `services` (all, if none is named), by name; services that do not exist are absent, not ready.
+
+    `behind`: why requests may not find yet what the facts say; see `behind`.
+    """
     return {
-        name: _of(facts, facts.services.get(name), name, run, checked) for name in services or sorted(facts.services)
+        name: _of(facts, facts.services.get(name), name, run, checked, behind)
+        for name in services or sorted(facts.services)
     }
+
+
+def behind(reports: Iterable[NodeReport], revision: int) -> str:
+    """Why requests may not find what the facts of `revision` say; empty: every gateway runs them."""
+    for report in reports:
+        if report.gateway.address and (cause := lag(report.gateway, revision)):
+            return f"the gateway of node {report.node} {cause}"
+    return ""
+
+
+def lag(gateway: GatewayReport, revision: int) -> str:
+    """What keeps a gateway from running the facts of `revision`; empty: it runs them."""
+    if gateway.revision >= revision:
+        return ""
+    return f"does not run the newest facts yet{gateway.last_error and ': '}{gateway.last_error}"
 
 
 def _of(
@@ -47,6 +69,7 @@ def _of(
     name: ServiceName,
     run: Mapping[tuple[ServiceName, InstanceId], ChildReport],
     checked: Mapping[tuple[ServiceName, InstanceId], ServerReport],
+    behind: str,
 ) -> Readiness:
     if service is None:
         return Readiness(0, 1, "it is not registered")
@@ -67,7 +90,8 @@ def _of(
             refused.append(f"{instance.id}: {check.cause or 'the gateway cannot reach it'}")
         elif child is None or child.phase is Phase.RUNNING:
             passing += 1
-    return Readiness(min(passing, wanted), wanted, _cause(ours, refused, states) if passing < wanted else "")
+    cause = _cause(ours, refused, states) if passing < wanted else behind if wanted else ""
+    return Readiness(min(passing, wanted), wanted, cause, routed=not (behind and wanted))
 
 
 def _completed(service: Service, child: ChildReport) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from atoll.gateway.process import Identity, alive, identity
+from atoll.gateway.process import Identity, alive, identity, recorded
 from atoll.kit.files import private_folder, replace_file
 from atoll.settings import Settings
 
@@ -39,11 +39,8 @@ class Claim(msgspec.Struct, frozen=True):
     @property
     def served(self) -> bool:
         """Whether its HAProxy lives, with or without a node."""
-        try:
-            proxy = msgspec.json.decode(Path(self.proxy).read_bytes(), type=Identity)
-        except (OSError, msgspec.DecodeError):
-            return False
-        return alive(proxy)
+        proxy = recorded(Path(self.proxy))
+        return proxy is not None and alive(proxy)
 
 
 class Claims:

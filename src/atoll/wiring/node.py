@@ -188,7 +188,7 @@ class Node:
         progress = Progress(wanted)
         ready = False
         while True:
-            progress.see(self.facts, self.supervisor.report(), self.driver.servers())
+            progress.see(self.facts, self.supervisor.report(), self.driver.servers(), self.driver.report())
             self.console.services(progress.counts)
             for failure in progress.new_failures():
                 self.console.service_failed(*failure)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from atoll.model.names import InstanceId, ServiceName
-from atoll.model.readiness import Readiness, readiness
-from atoll.model.report import ChildReport, Phase, ServerReport
+from atoll.model.readiness import Readiness, lag, readiness
+from atoll.model.report import ChildReport, GatewayReport, Phase, ServerReport
 from atoll.model.snapshot import Snapshot
 
 FAILED = frozenset({Phase.BACKOFF, Phase.CRASH_LOOP})
@@ -21,11 +21,18 @@ class Progress:
         self._failures: list[tuple[str, str, tuple[str, ...]]] = []
         self._services: dict[str, Readiness] = {}
 
-    def see(self, facts: Snapshot, children: Iterable[ChildReport], servers: Iterable[ServerReport] = ()) -> None:
-        """Take over how things are now."""
+    def see(
+        self,
+        facts: Snapshot,
+        children: Iterable[ChildReport],
+        servers: Iterable[ServerReport] = (),
+        gateway: GatewayReport | None = None,
+    ) -> None:
+        """Take over how things are now. `gateway`: the one that has to run the facts before anything is ready."""
         run = {(child.service, child.instance): child for child in children}
         checked = {(server.service, server.instance): server for server in servers}
-        self._services = readiness(facts, run, checked, self._wanted)
+        late = lag(gateway, facts.revision) if gateway is not None else ""
+        self._services = readiness(facts, run, checked, self._wanted, late)
         for child in run.values():
             if child.service in self._wanted:
                 self._watch(child)

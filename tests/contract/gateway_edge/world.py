@@ -17,7 +17,7 @@ from typing import Any
 
 from atoll.gateway.binary import Binary, find_binary
 from atoll.gateway.driver import Driver
-from atoll.gateway.process import alive, identity, members
+from atoll.gateway.process import alive, identity, members, recorded
 from atoll.gateway.readback import ServerRow, parse_servers
 from atoll.gateway.runtime import Runtime
 from atoll.kit.clock import SystemClock
@@ -282,12 +282,11 @@ async def a_world(**knobs: Any) -> AsyncIterator[World]:
 
 def end_all(driver: Driver) -> None:
     """Kill whatever HAProxy still runs for this driver's folders."""
-    driver_master = driver._master
-    if driver_master is not None:
-        recorded = driver_master._recorded()
-        for process in members(recorded) if recorded is not None else []:
+    if driver._master is not None:
+        found = recorded(driver._master.files.root / "master.pid")
+        for process in members(found) if found is not None else []:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-        if recorded is not None:
+        if found is not None:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(recorded.pid, 0)
+                os.waitpid(found.pid, 0)

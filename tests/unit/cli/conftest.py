@@ -73,7 +73,9 @@ def shop(api: FakeApi) -> FakeApi:
                     memory=48 << 20,
                 ),
             ),
-            gateway=GatewayReport(pid=77, version="2.8.25", address="127.0.0.1:8080", mesh="127.0.0.1:15001"),
+            gateway=GatewayReport(
+                pid=77, version="2.8.25", address="127.0.0.1:8080", mesh="127.0.0.1:15001", revision=7
+            ),
         )
     )
     return api

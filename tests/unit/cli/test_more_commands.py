@@ -24,7 +24,13 @@ def test_wait_returns_at_once_when_everything_passes(cli: Cli, shop: FakeApi) ->
     result = cli("wait", "orders")
     assert result.code == 0
     assert result.err.startswith("orders ready after 0.")
-    assert cli("wait", "orders", "--json").json["orders"] == {"passing": 1, "wanted": 1, "cause": "", "ready": True}
+    assert cli("wait", "orders", "--json").json["orders"] == {
+        "passing": 1,
+        "wanted": 1,
+        "cause": "",
+        "routed": True,
+        "ready": True,
+    }
 
 
 def test_wait_gives_up_with_exit_3_and_the_reason(cli: Cli, shop: FakeApi) -> None:
@@ -41,6 +47,25 @@ def test_wait_sees_a_service_become_ready(cli: Cli, api: FakeApi) -> None:
     api.answers["GET", "/api/v1/watch"] = (410, {"code": "compacted", "detail": "gone", "status": 410})
     timer.start()
     assert cli("wait", "late", "--timeout", "10s").code == 0
+
+
+def test_what_passes_is_ready_once_every_gateway_that_lives_runs_its_facts(cli: Cli, api: FakeApi) -> None:
+    api.put(Service(name=ServiceName("orders")), instance("orders", "orders-1", 1))
+    api.answers["GET", "/api/v1/watch"] = (200, {"revision": 7, "events": []})
+    at = GatewayReport(address="127.0.0.1:8080", revision=0, last_error="no room", last_hint="make some")
+    api.report(NodeReport(node=NodeName("dead"), gateway=at), age=30.0)
+    api.report(NodeReport(node=NodeName("without")))
+    assert cli("wait", "orders").code == 0
+    api.report(NodeReport(node=NodeName("late"), gateway=at))
+    result = cli("wait", "orders", "--timeout", "10ms", "--json")
+    assert result.code == 3
+    assert "orders 1/1 (the gateway of node late does not run the newest facts yet: no room)" in result.err
+    assert not result.json["orders"]["ready"]
+    api.reports[-1] = {
+        **api.reports[-1],
+        "report": {**api.reports[-1]["report"], "gateway": {"address": ":1", "revision": 1}},
+    }
+    assert cli("wait", "orders", "--timeout", "10ms").code == 0
 
 
 def test_wait_for_everything_in_an_empty_platform_is_not_ready(cli: Cli, api: FakeApi) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.project import Project
-from atoll.model.report import ChildReport, Phase, ServerReport
+from atoll.model.report import ChildReport, GatewayReport, Phase, ServerReport
 from atoll.model.service import Condition, Instance, Run, Service
 from atoll.model.snapshot import Snapshot
 from atoll.wiring.platform import selected
@@ -37,6 +37,15 @@ def test_an_instance_that_the_gateway_cannot_reach_is_not_there() -> None:
     progress = Progress(frozenset({ORDERS}))
     progress.see(facts(), [child(Phase.RUNNING)], [ServerReport(service=ORDERS, instance=FIRST, up=False)])
     assert not progress.complete
+
+
+def test_nothing_is_there_before_the_gateway_runs_the_facts_that_say_so() -> None:
+    progress = Progress(frozenset({ORDERS}))
+    progress.see(facts(), [child(Phase.RUNNING)], gateway=GatewayReport(revision=0))
+    assert progress.counts == {"orders": (1, 1)}
+    assert not progress.complete
+    progress.see(facts(), [child(Phase.RUNNING)], gateway=GatewayReport(revision=1))
+    assert progress.complete
 
 
 def test_a_service_whose_fact_has_not_arrived_is_not_ready() -> None:

@@ -7,14 +7,13 @@ import threading
 
 import click
 
-from atoll.cli.facts import V1, children, nodes, parse_services, servers, snapshot
+from atoll.cli.facts import V1, parse_services, ready
 from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import seconds
 from atoll.cli.options import command, complete_services
 from atoll.errors import Compacted, NotReady, Resync
-from atoll.model.keys import INSTANCES, SERVICES
-from atoll.model.names import ServiceName
-from atoll.model.readiness import Readiness, readiness
+from atoll.model.keys import INSTANCES, ROUTES, SERVICES
+from atoll.model.readiness import Readiness
 
 ROUND = 1.0
 """Seconds of one long poll: node reports are no facts, so they are asked for again after it."""
@@ -29,13 +28,14 @@ PAUSE = 0.02
 def wait(invocation: Invocation, services: tuple[str, ...], *, timeout: str) -> None:
     """Wait until services are ready; exit 3 when time is up.
 
+    Ready: what is wanted passes, and every gateway routes to it.
     Without a service: until all are.
     """
     wanted = parse_services(services)
     limit = seconds(timeout, name="--timeout")
     began = invocation.clock.now()
     while True:
-        found, revision = look(invocation, wanted)
+        found, revision = ready(invocation.api, wanted)
         left = limit - (invocation.clock.now() - began)
         waiting = {name: state for name, state in found.items() if not state.ready}
         if found and not waiting:
@@ -51,13 +51,6 @@ def wait(invocation: Invocation, services: tuple[str, ...], *, timeout: str) -> 
     invocation.talk.note(f"{', '.join(found)} ready after {took:.1f}s")
 
 
-def look(invocation: Invocation, wanted: tuple[ServiceName, ...]) -> tuple[dict[str, Readiness], int]:
-    """The readiness of the wanted services (of all, if none is named), and the revision it is of."""
-    facts = snapshot(invocation.api, SERVICES, INSTANCES)
-    seen = nodes(invocation.api)
-    return readiness(facts, children(seen), servers(seen), wanted), facts.revision
-
-
 def not_ready(waiting: dict[str, Readiness], when: str) -> NotReady:
     """The refusal that names who is not ready and why."""
     causes = "; ".join(f"{name} {state.passing}/{state.wanted} ({state.cause})" for name, state in waiting.items())
@@ -69,7 +62,7 @@ def not_ready(waiting: dict[str, Readiness], when: str) -> NotReady:
 
 
 def _next_change(invocation: Invocation, revision: int, patience: float) -> None:
-    query: list[tuple[str, object]] = [("prefix", SERVICES), ("prefix", INSTANCES)]
+    query: list[tuple[str, object]] = [("prefix", prefix) for prefix in (SERVICES, INSTANCES, ROUTES)]
     query += [("start", revision + 1), ("wait", f"{patience:.3f}")]
     with contextlib.suppress(Compacted, Resync):  # the next look lists anew anyway
         invocation.api.get(f"{V1}/watch", query, timeout=patience + invocation.api.timeout)
