@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
+FAULT_TOOLS := strace iproute2 libfaketime
 
 .PHONY: setup demo test lint system fault soak bench bench-gateway-short docs lock clean
 
@@ -28,6 +29,7 @@ system: setup  # whole platforms as a user has them, the slow ones too
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/system
 
 fault: setup  # breaks the running system on purpose: the long form of tests/fault, with a new seed each time
+	@dpkg -s $(FAULT_TOOLS) >/dev/null 2>&1 || [ "$$(id -u)" -ne 0 ] || apt-get install -qq -y $(FAULT_TOOLS) || true
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ATOLL_FAULT=long $(BIN)/pytest tests/fault -p no:randomly --tb=short
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow tests/contract/telemetry
 
