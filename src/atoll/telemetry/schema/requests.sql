@@ -78,25 +78,6 @@ PARTITION BY toDate(Time)
 ORDER BY (Service, Edge, Time, Route, Instance, Caller, Method, Status)
 SETTINGS ttl_only_drop_parts = 1;
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS read_requests_sums TO requests AS
-WITH if(r.Status = 101, (toUInt64(r.Reading) + r.Waiting + r.Connecting + r.Answering) * 1000, r.Duration) AS took
-SELECT
-    toStartOfInterval(toDateTime(r.Ended, 'UTC'), toIntervalSecond(10)) AS Time,
-    r.Edge AS Edge, r.Service AS Service, r.Route AS Route, r.Instance AS Instance, r.Caller AS Caller, r.Method AS Method, r.Status AS Status,
-    count() AS Count,
-    sum(r.Failed) AS Failed,
-    sum(took) AS DurationSum,
-    sumMap(map(roundDown(took - (took > 0), [0, 100, 125, 160, 200, 250, 320, 400, 500, 630, 800, 1000, 1250, 1600, 2000, 2500, 3200, 4000, 5000, 6300, 8000, 10000, 12500, 16000, 20000, 25000, 32000, 40000, 50000, 63000, 80000, 100000, 125000, 160000, 200000, 250000, 320000, 400000, 500000, 630000, 800000, 1000000, 1250000, 1600000, 2000000, 2500000, 3200000, 4000000, 5000000, 6300000, 8000000, 10000000, 12500000, 16000000, 20000000, 25000000, 32000000, 40000000, 50000000, 63000000, 80000000, 100000000])::UInt32, 1::UInt64)) AS Buckets,
-    sum(r.Waiting) AS WaitingSum,
-    sum(r.Connecting) AS ConnectingSum,
-    sum(r.Answering) AS AnsweringSum,
-    sum(r.Retries) AS Retries,
-    sum(r.Moved) AS Redispatches,
-    sum(r.BytesIn) AS BytesIn,
-    sum(r.BytesOut) AS BytesOut
-FROM read_requests AS r
-GROUP BY Time, Edge, Service, Route, Instance, Caller, Method, Status;
-
 -- How many lines there should be: HAProxy numbers them. Last + 1 - Lines is what was lost between it and here.
 CREATE TABLE IF NOT EXISTS request_lines
 (
