@@ -69,16 +69,19 @@ def request_rules(kind: Kind) -> str:
   acl rewrite var(txn.at) -m end r rt rp rtp
   http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
   http-request set-path '{REWRITTEN}' if rewrite
-  http-request set-timeout server var(txn.at),field(6,|) if {{ var(txn.at) -m end t tp }}
-{policies.RULES}{breaker.WATCH_RULES}  http-request allow if safe !policied {unhurried} {breaker.CALM}
-{retries.method_rules(policies.column)}  http-request disable-l7-retry if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }} !chosen
-  http-request set-var({RETRYABLE}) str(false) if !safe !{{ method PUT DELETE }} !{{ req.hdr(idempotency-key) -m found }} !chosen
+  http-request set-timeout server var(txn.at),field(-3,|) if {{ var(txn.at) -m end t tp }}
+{policies.RULES}{breaker.WATCH_RULES}  http-request allow if !policied safe {unhurried} {breaker.CALM}
+{retries.method_rules(policies.column)}  acl repeatable method PUT DELETE
+  acl repeatable req.hdr(idempotency-key) -m found
+  acl repeatable var(txn.chosen) -m str yes
+  http-request disable-l7-retry if !safe !repeatable
+  http-request set-var({RETRYABLE}) str(false) if !safe !repeatable
   acl small req.hdr(content-length),add(0) -m int 1:{BODY_LIMIT}
-  http-request wait-for-body time {BODY_WAIT}ms if {{ method PUT DELETE }} small
-  http-request wait-for-body time {BODY_WAIT}ms if {{ method POST PATCH }} small {{ req.hdr(idempotency-key) -m found }} or {{ method POST PATCH }} small chosen
+  http-request wait-for-body time {BODY_WAIT}ms if !safe {{ method PUT DELETE POST PATCH }} small repeatable
   http-request allow if !policied {unhurried} {breaker.CALM}
-{limits.rules(policies.column)}{policies.UNTIMED}  http-request allow if untimed {unhurried} {breaker.CALM}
-{deadline.rules(policies.column, calls=calls)}{retries.rules(policies.column)}{budget.patient_rules(policies.column, breaker.CALM)}  http-request allow if {breaker.CALM}
+{limits.rules(policies.column)}{policies.UNTIMED}  http-request allow if !timed_or_tried {unhurried} {limits.LET_THROUGH} {breaker.CALM}
+{deadline.own_rules(policies.column, calls=calls)}{retries.RULES}{budget.patient_rules(policies.column)}  http-request allow if !laden {limits.LET_THROUGH} {breaker.CALM}
+{limits.REFUSALS}{deadline.brought_rules(policies.column, calls=calls)}{budget.laden_patient_rules(policies.column)}  http-request allow if {breaker.CALM}
 {budget.request_rules(policies.column)}{breaker.REQUEST_RULES}{injection.REQUEST_RULES}"""
 
 

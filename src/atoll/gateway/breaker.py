@@ -16,10 +16,11 @@ and an open breaker is due from then on, so that the first instance that returns
 
 from __future__ import annotations
 
+from atoll.gateway.bound import Does, does
 from atoll.gateway.breaker_lines import FORCED, OF_CALLER, OF_SERVICE, SPECIAL
 from atoll.gateway.config import BREAKERS, map_path
 from atoll.gateway.limits import BUSY, FULL
-from atoll.gateway.policies import LINE, column
+from atoll.gateway.policies import column
 from atoll.gateway.problem import BREAKER_OPEN, MARK, refusal
 from atoll.gateway.quote import line, section
 from atoll.model.breaker import WINDOW_CEILING, BreakerState
@@ -64,8 +65,10 @@ CALM = "!attentive !worded"
 
 WATCH_RULES = f"""\
   acl guarded var(txn.breaker) -m found
-  http-request set-var(txn.breaker) {_SCOPE},map_str({_MAP}) if policied {{ var({LINE}) -m end |{SPECIAL} }}
-  http-request set-var({COUNTED}) bool(true) if policied guarded
+  acl scoped {does(Does.SCOPED)}
+  acl watched {does(Does.WATCHED)}
+  http-request set-var(txn.breaker) {_SCOPE},map_str({_MAP}) if watched
+  http-request set-var({COUNTED}) bool(true) if guarded
 """
 """Where a request has a policy: whether its answer must be looked at although nothing failed anywhere."""
 
@@ -75,7 +78,7 @@ REQUEST_RULES = f"""\
   acl newest var(txn.scope),strcmp(proc.failed) -m int eq 0
   acl ordered var(txn.order) -m found
   acl live date(),sub(txn.term) -m int lt 0
-  http-request set-var(txn.scope) {_SCOPE} if policied {{ {_SCOPE} -m len gt 0 }}
+  http-request set-var(txn.scope) {_SCOPE} if scoped
   http-request set-var(txn.scope) {_SERVICE} if !named
   http-request set-var(txn.awake) var(txn.scope),table_gpt(4,{TABLE})
   http-request set-var(txn.breaker) var(txn.scope),map_str({_MAP}) if awake or newest
@@ -145,7 +148,7 @@ WAKE = ("bad", "slow")
 ANSWER_RULES = f"""\
   acl tracked var(txn.until) -m found
   http-after-response allow if !bad !slow !tracked
-  http-after-response set-var(txn.scope) {_SCOPE} if !tracked policied {{ {_SCOPE} -m len gt 0 }}
+  http-after-response set-var(txn.scope) {_SCOPE} if !tracked scoped
   http-after-response set-var(txn.scope) {_SERVICE} if !named
   http-after-response set-var(proc.failed) var(txn.scope) if !tracked
   http-after-response allow if !tracked or turned_away or held or empty

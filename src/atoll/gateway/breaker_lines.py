@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from atoll.gateway.bound import Bound, Column
+from atoll.gateway.bound import Bound, Does, Text
 from atoll.model.breaker import Breaker, BreakerWord, failing_statuses, whole_seconds
 from atoll.model.names import ServiceName
 from atoll.model.route import Route
@@ -90,13 +90,14 @@ def breaker_key(bound: Bound) -> str:
     return scope
 
 
-def breaker_watch(bound: Bound) -> str:
-    """Whether answers must be looked at although nothing has failed anywhere."""
+def bits(bound: Bound) -> Does:
+    """What is asked for."""
     said = bound.effective.policy.circuit_breaker
-    return SPECIAL if said is not None and said.watchful else ""
+    asked = Does.SCOPED if breaker_key(bound) else Does(0)
+    return asked | (Does.WATCHED if said is not None and said.watchful else Does(0))
 
 
-COLUMNS: tuple[tuple[str, Column], ...] = (("breaker", breaker_key), ("watch", breaker_watch))
+TEXTS: tuple[tuple[str, Text], ...] = (("breaker", breaker_key),)
 """Of the policies map."""
 
 

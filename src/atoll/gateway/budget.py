@@ -13,8 +13,9 @@ are not counted against the service: they never reached it.
 
 from __future__ import annotations
 
-from atoll.gateway.bound import Named
+from atoll.gateway.bound import Does, Named, does
 from atoll.gateway.deadline import EXPIRED
+from atoll.gateway.limits import LET_THROUGH
 from atoll.gateway.problem import MARK
 from atoll.gateway.quote import line, section
 
@@ -33,26 +34,42 @@ KEYS = 10_000
 """Services at most; each has an entry only while something is retried: the first number counts retries, the second
 requests."""
 
+_MARKED = f"  http-request set-var(txn.budget) int({MARKED_FLOOR}) if laden_patient marked"
 _TIMES = "var(txn.tries),ltrim(+),add(0)"
 
 
-def patient_rules(column: Named, calm: str) -> str:
+def patient_rules(column: Named) -> str:
     """Of requests whose tries may each take long: what all that are under way may still cost is counted beforehand, for
-    nobody knows of a retry before the last answer. The others go on, when all is `calm`.
+    nobody knows of a retry before the last answer.
     """
     return f"""\
-  acl patient var(txn.role),field(2,.) -m found
-  http-request allow if !patient {calm}
-  http-request track-sc2 var(txn.at),field(4,|) table {TABLE} if policied patient
-  http-request sc-inc-gpc(1,2) if policied patient
-  http-request set-var(txn.share) {column("budget")},add(0) if policied patient
-  http-request set-var(txn.budget) sc_gpc_rate(1,2),div({SHARE}),add({FLOOR}) if policied patient
-  http-request set-var(txn.budget) sc_gpc_rate(1,2),mul(txn.share),div(100),add({FLOOR}) if policied patient {{ var(txn.share) -m found }}
-  http-request set-var(txn.budget) int({MARKED_FLOOR}) if policied patient marked
-  http-request set-var(txn.tied) var(txn.role),field(2,.) if policied patient
-  http-request set-var(txn.tied) sc_conn_cur(2),mul(txn.tied),sub(txn.budget) if policied patient
-  http-request disable-l7-retry if policied patient {{ sc_gpc_rate(0,2),add(txn.tied) -m int gt 0 }}
-"""
+  acl patient var(txn.times) -m found
+  http-request set-var(txn.times) {column("times")},add(0) if {{ {does(Does.PATIENT)} }} !laden {LET_THROUGH}
+{_counted_before("patient", column)}"""
+
+
+def laden_patient_rules(column: Named) -> str:
+    """The same of those that bring a deadline or a retry's owner along."""
+    return f"""\
+  acl laden_patient var(txn.laden_times) -m found
+  http-request set-var(txn.times) {column("times")},add(0) if laden {{ {does(Does.PATIENT)} }}
+  http-request set-var(txn.laden_times) bool(true) if laden patient
+{_counted_before("laden_patient", column, _MARKED)}"""
+
+
+def _counted_before(who: str, column: Named, *more: str) -> str:
+    return "".join(
+        f"{rule}\n"
+        for rule in (
+            f"  http-request track-sc2 var(txn.at),field(4,|) table {TABLE} if {who}",
+            f"  http-request sc-inc-gpc(1,2) if {who}",
+            f"  http-request set-var(txn.share) {column('budget')},add(0) if {who}",
+            f"  http-request set-var(txn.budget) sc_gpc_rate(1,2),mul(txn.share),div(100),add({FLOOR}) if {who}",
+            *more,
+            f"  http-request set-var(txn.tied) sc_conn_cur(2),mul(txn.times),sub(txn.budget) if {who}",
+            f"  http-request disable-l7-retry if {who} {{ sc_gpc_rate(0,2),add(txn.tied) -m int gt 0 }}",
+        )
+    )
 
 
 def request_rules(column: Named) -> str:
@@ -64,7 +81,7 @@ def request_rules(column: Named) -> str:
   http-request sc-inc-gpc(1,2) if retried !patient
   http-request set-var(txn.budget) sc_gpc_rate(1,2),div({SHARE}),add({FLOOR}) if retried
   http-request set-var(txn.share) {column("budget")},add(0) if retried policied
-  http-request set-var(txn.budget) sc_gpc_rate(1,2),mul(txn.share),div(100),add({FLOOR}) if retried policied {{ var(txn.share) -m found }}
+  http-request set-var(txn.budget) sc_gpc_rate(1,2),mul(txn.share),div(100),add({FLOOR}) if retried policied
   http-request set-var(txn.budget) int({MARKED_FLOOR}) if retried marked
   http-request disable-l7-retry if retried {{ sc_gpc_rate(0,2),sub(txn.budget) -m int ge 0 }}
 """

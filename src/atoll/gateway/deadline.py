@@ -13,7 +13,7 @@ one without room for ours, stay as they are: the deadline holds at this hop and 
 
 from __future__ import annotations
 
-from atoll.gateway.bound import Bound, Named
+from atoll.gateway.bound import Bound, Does, Named, Number, does
 from atoll.gateway.problem import DEADLINE_EXCEEDED, MARK, refusal
 from atoll.gateway.trace import BAGGAGE_LIMIT
 
@@ -38,18 +38,25 @@ CALLS_CALM = "!bagged !hurried"
 """The same of a call of gRPC."""
 
 
-def milliseconds(seconds: float | None) -> str:
-    """A duration as a word of a line; none: empty."""
-    return "" if seconds is None else str(max(1, round(seconds * 1000)))
+def milliseconds(seconds: float | None) -> int:
+    """A duration as a number of a line; none: 0."""
+    return 0 if seconds is None else max(1, round(seconds * 1000))
 
 
-def timeout_word(bound: Bound) -> str:
+def timeout_number(bound: Bound) -> int:
     """Milliseconds that the whole may take."""
     return milliseconds(bound.effective.policy.timeout)
 
 
-COLUMNS = (("timeout", timeout_word),)
+def bits(bound: Bound) -> Does:
+    """What is asked for."""
+    return Does(0) if bound.effective.policy.timeout is None else Does.TIMED
 
+
+NUMBERS: tuple[tuple[str, Number], ...] = (("timeout", timeout_number),)
+
+_NOW = "date(0,ms)"
+"""The clock stands still while a request passes these rules."""
 _CAME = rf'var(txn.baggage),regsub("^(?:.*,)?[[:blank:]]*{MEMBER.replace(".", chr(92) + ".")}=([0-9]{{13}})[[:blank:]]*(?:[,;].*)?$","\1")'
 _OTHERS = r'str(","),concat(,txn.baggage),regsub(",[[:blank:]]*atoll\.(?:deadline|retry)=[^,]*","",g)'
 # Units are those that callers use for times that matter here; hours and minutes stay a text that is no number.
@@ -67,41 +74,56 @@ _CALLS_ON = f"""\
 """
 
 
-def rules(column: Named, *, calls: bool = False) -> str:
-    """Before the request is sent. `marked` is there afterwards: somebody before us retries. `calls`: of gRPC."""
-    brought = "bound" if calls else "dated"  # else the policy's own timeout was set with the verdict
+def own_rules(column: Named, *, calls: bool = False) -> str:
+    """The time that is said, passed on by requests that bring nothing along. `calls`: of gRPC.
+
+    Afterwards `laden` is who brings something. The time itself was set with the verdict.
+    """
+    return f"""\
+  acl laden var(txn.laden) -m found
+  acl bound var({LEFT}) -m found
+  acl timed {does(Does.TIMED)}
+  acl owner {does(Does.OWNER)}
+  http-request set-var(txn.laden) req.fhdr(baggage)
+{f"  http-request set-var(txn.laden) str(-) if hurried{chr(10)}" if calls else ""}\
+  http-request set-var({LEFT}) {column("timeout")},add(0) if timed
+  http-request add-header {LEFT_HEADER} %[var({LEFT})] if bound !laden
+  http-request add-header baggage {MEMBER}=%[{_NOW},add({LEFT})],{RETRY_MEMBER}=1 if owner bound !laden
+  http-request add-header baggage {MEMBER}=%[{_NOW},add({LEFT})] if bound !owner !laden
+  http-request add-header baggage {RETRY_MEMBER}=1 if owner !bound !laden
+"""
+
+
+def brought_rules(column: Named, *, calls: bool = False) -> str:
+    """Of requests that bring something. `marked` is there afterwards: somebody before us retries."""
+    dated = "bound" if calls else "dated"  # else the policy's own timeout was set with the verdict
     return f"""\
   acl brought var(txn.baggage) -m found
   acl heavy var(txn.baggage) -m len gt {BAGGAGE_LIMIT}
   acl several var(txn.several) -m found
   acl dated var(txn.due) -m found
-  acl bound var({LEFT}) -m found
   acl marked var(txn.baggage) -m sub {RETRY_MEMBER}=
-  http-request set-var(txn.baggage) req.fhdr(baggage)
+  acl crowded var(txn.others) -m len gt {BAGGAGE_LIMIT - ROOM}
+  acl tried {does(Does.TRIED)}
+  http-request set-var(txn.baggage) req.fhdr(baggage) if laden
   http-request set-var(txn.several) bool(true) if brought {{ req.fhdr_cnt(baggage) gt 1 }}
   http-request del-header baggage if brought heavy
   http-request unset-var(txn.baggage) if brought heavy or several
   http-request set-var(txn.due) '{_CAME}' if brought
   http-request unset-var(txn.due) if dated !{{ var(txn.due) -m reg ^[0-9]{{13}}$ }}
-  http-request set-var(txn.now) date(0,ms)
-  http-request set-var({LEFT}) {column("timeout")},add(0) if policied
+  http-request set-var(txn.now) {_NOW} if laden
   http-request set-var(txn.rest) var(txn.due),sub(txn.now) if dated
   http-request set-var({LEFT}) var(txn.rest) if dated !bound or dated {{ var(txn.rest),sub({LEFT}) -m int lt 0 }}
 {_CALLS if calls else ""}\
   http-request set-var({MARK}) str({EXPIRED}) if dated {{ var({LEFT}) -m int le 0 }}
 {refusal(DEADLINE_EXCEEDED, f"dated {{ var({LEFT}) -m int le 0 }}")}
-  http-request set-timeout server var({LEFT}) if {brought} {{ be_server_timeout,sub({LEFT}) -m int gt 0 }} or {brought} policied {{ {column("timeout")} -m len gt 0 }}
-{_CALLS_ON if calls else ""}"""
-
-
-def passing_on(owner: str) -> str:
-    """What those behind this hop are told; `owner` is the name of a condition: this hop retries for them."""
-    return f"""\
-  acl crowded var(txn.others) -m len gt {BAGGAGE_LIMIT - ROOM}
-  http-request set-header {LEFT_HEADER} %[var({LEFT})] if bound
-  http-request set-var(txn.deadline) var(txn.now),add({LEFT}) if bound
-  http-request set-var(txn.others) '{_OTHERS}' if brought bound or brought {owner}
-  http-request set-var(txn.marking) 'str(",{RETRY_MEMBER}=1")' if {owner} or marked
-  http-request set-header baggage {MEMBER}=%[var(txn.deadline)]%[var(txn.marking)]%[var(txn.others)] if bound !several !crowded
-  http-request set-header baggage {RETRY_MEMBER}=1%[var(txn.others)] if {owner} !bound !marked !several !crowded
+  http-request set-timeout server var({LEFT}) if laden {dated} {{ be_server_timeout,sub({LEFT}) -m int gt 0 }} or laden {dated} timed or laden {dated} tried
+  http-request set-timeout server {column("try")} if laden {dated} tried {{ {column("try")},sub({LEFT}) -m int lt 0 }}
+{_CALLS_ON if calls else ""}\
+  http-request disable-l7-retry if laden bound policied {{ {column("whole")},sub({LEFT}) -m int gt 0 }}
+  http-request add-header {LEFT_HEADER} %[var({LEFT})] if laden bound
+  http-request set-var(txn.others) '{_OTHERS}' if brought bound or brought owner
+  http-request set-var(txn.marking) 'str(",{RETRY_MEMBER}=1")' if laden owner or laden marked
+  http-request set-header baggage {MEMBER}=%[var(txn.now),add({LEFT})]%[var(txn.marking)]%[var(txn.others)] if laden bound !several !crowded
+  http-request set-header baggage {RETRY_MEMBER}=1%[var(txn.others)] if laden owner !bound !marked !several !crowded
 """

@@ -15,6 +15,7 @@ from atoll.gateway.config import NOBODY, Entries, Traits
 from atoll.gateway.fallback import Guard, guarded
 from atoll.gateway.maps import Goal, service_verdict
 from atoll.gateway.policies import policy_line
+from atoll.gateway.retries import first_seconds
 from atoll.gateway.upstream import Upstream, upstream_of
 from atoll.gateway.variant import varied
 from atoll.model import effective
@@ -126,7 +127,7 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
     def _goal(self, upstream: Upstream, bound: Bound) -> Goal:
         service = self.services[upstream.service]
         policy = bound.effective.policy
-        timeout = policy.timeout
+        timeout = first_seconds(policy)
         section, _ = varied(upstream, self.traits[upstream.service], policy)
         return Goal(
             self.sections[section],

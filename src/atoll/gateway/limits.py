@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from atoll.gateway.bound import Bound, Named
+from atoll.gateway.bound import Bound, Does, Named, Number, does
 from atoll.gateway.problem import MARK, QUEUE_FULL, TOO_BUSY, refusal
 from atoll.gateway.quote import line, section
 from atoll.model.bulkhead import Priority, Queue
@@ -36,65 +36,79 @@ BUSY, FULL = "busy", "full"
 
 _OWN, _WHOLE, _ROOM = 3, 4, 5
 """Of the counters: 0 is free, 1 the breaker's, 2 the retry budget's."""
+_CLASS_ZERO = 1
+"""What the line's class is greater by, so that none is negative."""
 _CLASS = {Priority.HIGH: -1, Priority.NORMAL: 0, Priority.LOW: 1}
 
 
-def _refuse(counter: int, limit: str, mark: str, when: str, answer: str) -> str:
-    """Rules that refuse when the table says that `limit` is passed."""
-    over = f"{{ sc_conn_cur({counter}),sub({limit}) -m int gt 0 }}"
-    return f"""\
-  http-request set-var({MARK}) str({mark}) if {when} {over}
-  http-request set-var(txn.limit) var({limit}) if {mark}
-  http-request sc-inc-gpc(0,{counter}) if {mark}
-  http-request set-var(txn.wait) sc_gpc_rate(0,{counter}),div({limit}),mod({RETRY_SPREAD}),add(1) if {mark}
-{answer}
-"""
-
-
 def rules(column: Named) -> str:
-    """Before a request is sent."""
-
-    def number(at: int) -> str:
-        return f"var(txn.limits),field({at},:),add(0)"
-
+    """Before a request is sent: whether it may. Who may not is answered by `REFUSALS`, which must follow."""
     return f"""\
-  http-request set-var(txn.limits) {column("limits")} if policied
-  acl limited var(txn.limits) -m len gt 0
-  http-request set-var(txn.own) {number(1)} if limited
-  http-request set-var(txn.whole) {number(2)} if limited
-  http-request set-var(txn.each) {number(3)} if limited
-  acl own_limit var(txn.own) -m int gt 0
-  acl whole_limit var(txn.whole) -m int gt 0
-  acl roomed var(txn.each) -m int gt 0
+  acl own_limit var(txn.own) -m found
+  acl whole_limit var(txn.whole) -m found
+  acl roomed var(txn.each) -m found
   acl manned be_name,nbsrv -m int gt 0
   acl {BUSY} var({MARK}) -m str {BUSY}
   acl {FULL} var({MARK}) -m str {FULL}
-  http-request track-sc{_OWN} var(txn.at),field(7,|) table {COUNTS} if own_limit
-{_refuse(_OWN, "txn.own", BUSY, "own_limit", refusal(TOO_BUSY, BUSY))}\
+  http-request set-var(txn.own) {column("own")},add(0) if {{ {does(Does.OWN)} }}
+  http-request track-sc{_OWN} var(txn.at),field(-2,|) table {COUNTS} if own_limit
+  http-request set-var({MARK}) str({BUSY}) if own_limit {{ sc_conn_cur({_OWN}),sub(txn.own) -m int gt 0 }}
+  http-request set-var(txn.whole) {column("whole_service")},add(0) if {{ {does(Does.WHOLE)} }} !{BUSY}
   http-request track-sc{_WHOLE} var(txn.at),field(4,|) table {COUNTS} if whole_limit
-{_refuse(_WHOLE, "txn.whole", BUSY, "whole_limit", refusal(TOO_BUSY, BUSY))}\
+  http-request set-var({MARK}) str({BUSY}) if whole_limit {{ sc_conn_cur({_WHOLE}),sub(txn.whole) -m int gt 0 }}
+  http-request set-var(txn.each) {column("each")},add(0) if {{ {does(Does.ROOM)} }} !{BUSY}
   http-request track-sc{_ROOM} be_name table {QUEUES} if roomed
-  http-request set-var(txn.size) {number(4)} if roomed
+  http-request set-var(txn.size) {column("size")},add(0) if roomed
   http-request set-var(txn.room) be_name,nbsrv,mul(txn.each),add(txn.size) if roomed
-  http-request set-priority-class {number(5)} if roomed
-{_refuse(_ROOM, "txn.room", FULL, "roomed manned", refusal(QUEUE_FULL, FULL))}"""
+  http-request set-priority-class {column("class")},sub({_CLASS_ZERO}) if roomed
+  http-request set-var({MARK}) str({FULL}) if roomed manned {{ sc_conn_cur({_ROOM}),sub(txn.room) -m int gt 0 }}
+"""
 
 
-def limits_word(bound: Bound) -> str:
-    """`own:whole:each:size:class`, 0 where there is no limit; empty: nothing is limited."""
+LET_THROUGH = f"!{BUSY} !{FULL}"
+"""No limit is passed."""
+
+REFUSALS = f"""\
+  http-request set-var(txn.limit) var(txn.own) if {BUSY}
+  http-request set-var(txn.limit) var(txn.whole) if {BUSY} whole_limit
+  http-request set-var(txn.limit) var(txn.room) if {FULL}
+  http-request sc-inc-gpc(0,{_OWN}) if {BUSY} !whole_limit
+  http-request sc-inc-gpc(0,{_WHOLE}) if {BUSY} whole_limit
+  http-request sc-inc-gpc(0,{_ROOM}) if {FULL}
+  http-request set-var(txn.wait) sc_gpc_rate(0,{_OWN}),div(txn.limit),mod({RETRY_SPREAD}),add(1) if {BUSY} !whole_limit
+  http-request set-var(txn.wait) sc_gpc_rate(0,{_WHOLE}),div(txn.limit),mod({RETRY_SPREAD}),add(1) if {BUSY} whole_limit
+  http-request set-var(txn.wait) sc_gpc_rate(0,{_ROOM}),div(txn.limit),mod({RETRY_SPREAD}),add(1) if {FULL}
+{refusal(TOO_BUSY, BUSY)}
+{refusal(QUEUE_FULL, FULL)}
+"""
+"""The answers. The service's limit is only looked at (`whole_limit`) by who passed the own one."""
+
+
+def limit_numbers(bound: Bound) -> tuple[int, int, int, int, int]:
+    """The own limit, the service's, that of each instance (0: there is none), the queue's size and the class in it."""
     policy, callee, scope = bound.effective.policy, bound.callee, bound.effective.scope("max_concurrency")
     own = policy.max_concurrency or 0 if scope != callee.name else 0
     whole, each = callee.policy.max_concurrency or 0, callee.instance_concurrency or 0
-    if not own and not whole and not each:
-        return ""
     priority = policy.priority or Priority.NORMAL
     size = (callee.queue or Queue()).size
     if priority is Priority.LOW:
         size //= 2
-    return f"{own}:{whole}:{each}:{size}:{_CLASS[priority]}"
+    return own, whole, each, size, _CLASS[priority]
 
 
-COLUMNS = (("limits", limits_word),)
+def bits(bound: Bound) -> Does:
+    """Which limits there are."""
+    own, whole, each, _, _ = limit_numbers(bound)
+    return (Does.OWN if own else Does(0)) | (Does.WHOLE if whole else Does(0)) | (Does.ROOM if each else Does(0))
+
+
+NUMBERS: tuple[tuple[str, Number], ...] = (
+    ("own", lambda bound: limit_numbers(bound)[0]),
+    ("whole_service", lambda bound: limit_numbers(bound)[1]),
+    ("each", lambda bound: limit_numbers(bound)[2]),
+    ("size", lambda bound: limit_numbers(bound)[3]),
+    ("class", lambda bound: limit_numbers(bound)[4] + _CLASS_ZERO),
+)
 
 
 def limits_sections() -> str:

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import math
 
-from atoll.gateway.bound import Bound, Named
+from atoll.gateway.bound import Bound, Does, Named, Number, Text, does
 from atoll.gateway.config import Traits
-from atoll.gateway.deadline import LEFT, milliseconds, passing_on
+from atoll.gateway.deadline import milliseconds
 from atoll.model.policy import Policy
 from atoll.model.retry import CLOSED, TIMEOUT, UNAVAILABLE, Retry
 
@@ -67,72 +67,82 @@ def try_seconds(policy: Policy) -> float | None:
     return None
 
 
-def try_word(bound: Bound) -> str:
+def try_number(bound: Bound) -> int:
     """Milliseconds of one try."""
     return milliseconds(try_seconds(bound.effective.policy))
 
 
-def whole_word(bound: Bound) -> str:
+def whole_number(bound: Bound) -> int:
     """Milliseconds that all tries may take together; with less time left it is tried once."""
     policy = bound.effective.policy
     one = try_seconds(policy) or policy.timeout
     if policy.retry is None or one is None:
-        return ""
+        return 0
     return milliseconds(one * (attempts(policy) + 1))
 
 
-def owner_word(bound: Bound) -> str:
-    """`own`: this hop retries for all behind it. `own.<n>`: also when a try takes too long, so n times each what is under
-    way must fit into the budget. `never`: once an instance has had the request it stays with it.
-    """
+def times_number(bound: Bound) -> int:
+    """Where a try that takes too long is a reason: so many times what is under way must fit into the budget."""
     policy = bound.effective.policy
-    if policy.retry is None:
-        return ""
-    if attempts(policy) == 0:
-        return "never"
-    if TIMEOUT in policy.retry.on:
-        return f"own.{attempts(policy)}"
-    return "own" if policy.retry.owns else ""
+    return attempts(policy) if policy.retry is not None and TIMEOUT in policy.retry.on else 0
 
 
-def methods_word(bound: Bound) -> str:
+def budget_number(bound: Bound) -> int:
+    """Percent of the service's requests."""
+    return (bound.effective.policy.retry or Retry()).budget
+
+
+def methods_text(bound: Bound) -> str:
     """The methods, when they are said."""
     retry = bound.effective.policy.retry
     return ",".join(retry.methods) if retry is not None else ""
 
 
-def budget_word(bound: Bound) -> str:
-    """Percent of the service's requests, when it is said."""
-    retry = bound.effective.policy.retry
-    return str(retry.budget) if retry is not None and retry.budget != Retry().budget else ""
+def first_seconds(policy: Policy) -> float | None:
+    """What an instance is waited for, when no deadline came along that is earlier."""
+    times = [seconds for seconds in (policy.timeout, try_seconds(policy)) if seconds is not None]
+    return min(times, default=None)
 
 
-COLUMNS = (
-    ("try", try_word),
-    ("whole", whole_word),
-    ("owner", owner_word),
-    ("methods", methods_word),
-    ("budget", budget_word),
+def bits(bound: Bound) -> Does:
+    """What is asked for."""
+    policy = bound.effective.policy
+    asked = Does.TRIED if try_seconds(policy) is not None else Does(0)
+    if policy.retry is None:
+        return asked
+    if policy.retry.methods:
+        asked |= Does.CHOOSY
+    if policy.retry.budget != Retry().budget:
+        asked |= Does.BUDGET
+    if policy.timeout is not None and whole_number(bound) > milliseconds(policy.timeout):
+        asked |= Does.ONCE
+    if attempts(policy) == 0:
+        return asked | Does.ONCE
+    if TIMEOUT in policy.retry.on:
+        return asked | Does.OWNER | Does.PATIENT
+    return asked | Does.OWNER if policy.retry.owns else asked
+
+
+NUMBERS: tuple[tuple[str, Number], ...] = (
+    ("try", try_number),
+    ("whole", whole_number),
+    ("times", times_number),
+    ("budget", budget_number),
 )
+TEXTS: tuple[tuple[str, Text], ...] = (("methods", methods_text),)
 
 
 def method_rules(column: Named) -> str:
     """Whether the request's method is among those that are said, before anybody asks whether it is safe."""
-    return rf"""  acl choosy var(txn.methods) -m len gt 0
+    return rf"""  acl choosy {does(Does.CHOOSY)}
   acl chosen var(txn.chosen) -m str yes
-  http-request set-var(txn.methods) {column("methods")} if policied
-  http-request set-var(txn.chosen) 'method,concat(",",txn.methods),regsub("^([A-Z]+),(?:[A-Z]+,)*\1(?:,.*)?$","yes")' if choosy
+  http-request set-var(txn.methods) {column("methods")} if choosy
+  http-request set-var(txn.chosen) 'method,concat(",",txn.methods),regsub("^([A-Z]+),(?:[A-Z]+,)*\1(?:,.*)?$","yes")' if {{ var(txn.methods) -m found }}
 """
 
 
-def rules(column: Named) -> str:
-    """Of a request with a policy, once it is known how much time is left."""
-    return f"""\
-  acl owner var(txn.role) -m beg own
-  acl tried {column("try")} -m len gt 0
-  http-request set-var(txn.role) {column("owner")} if policied
-  http-request set-timeout server {column("try")} if policied tried !bound or policied tried {{ {column("try")},sub({LEFT}) -m int lt 0 }}
-  http-request disable-l7-retry if {{ var(txn.role) -m str never }}
-  http-request disable-l7-retry if choosy !chosen
-  http-request disable-l7-retry if policied bound {{ {column("whole")},sub({LEFT}) -m int gt 0 }}
-{passing_on("owner")}"""
+RULES = f"""\
+  acl once_only {does(Does.ONCE)}
+  http-request disable-l7-retry if once_only or choosy !chosen
+"""
+"""Of a request with a policy."""

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from atoll.gateway.bound import Does
 from atoll.gateway.breaker import LINGER
 from atoll.gateway.breaker_lines import FORCED
 from atoll.gateway.breaker_reports import breaker_reports, changes
 from atoll.gateway.config import BREAKERS, POLICIES, ROUTES, Entries
 from atoll.gateway.plan import Plan, SwapMap, make_plan
-from atoll.gateway.policies import COLUMNS
 from atoll.gateway.readback import parse_breakers
 from atoll.model.breaker import Breaker, BreakerState, BreakerWord, SlowCalls
 from atoll.model.names import PathText, RouteName, ServiceName
@@ -44,9 +44,11 @@ def lines(services: list[Service], routes: list[Route] | None = None) -> dict[st
 
 
 def told(policies: Entries) -> dict[str, tuple[str, str]]:
-    """The columns `breaker` and `watch` of each line."""
-    at = [name for name, _ in COLUMNS].index("breaker")
-    return {key: (line.split("|")[at], line.split("|")[at + 1]) for key, line in policies}
+    """Of each line the breaker's scope, and `s` when its answers are watched."""
+    asked = {key: Does(int(line.partition("|")[0])) for key, line in policies}
+    for key, line in policies:
+        assert (Does.SCOPED in asked[key]) == bool(line.rpartition("|")[2])
+    return {key: (line.rpartition("|")[2], "s" if Does.WATCHED in asked[key] else "") for key, line in policies}
 
 
 def test_a_service_is_a_line_of_numbers_in_whole_seconds() -> None:

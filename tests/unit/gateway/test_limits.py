@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from atoll.gateway.bound import Bound
-from atoll.gateway.limits import limit_reports, limits_word
+from atoll.gateway.bound import Bound, Does
+from atoll.gateway.limits import bits, limit_numbers, limit_reports
 from atoll.model import effective
 from atoll.model.bulkhead import Priority, Queue, concurrency_problem, room_problems
 from atoll.model.names import PathText, RouteName, ServiceName
@@ -23,12 +23,12 @@ def callee(**values: Any) -> Service:
     return Service(name=ORDERS, **values)
 
 
-def of_call(service: Service, **policy: Any) -> str:
+def of_call(service: Service, **policy: Any) -> tuple[int, ...]:
     web = Service(name=ServiceName("web"), calls={ORDERS: Call(policy=Policy(**policy))})
-    return limits_word(Bound("web>orders", ORDERS, effective.of_call(web, service), service))
+    return limit_numbers(Bound("web>orders", ORDERS, effective.of_call(web, service), service))
 
 
-def of_route(service: Service, defaults: Policy, **policy: Any) -> str:
+def of_route(service: Service, defaults: Policy, **policy: Any) -> tuple[int, ...]:
     shares = (Share(service=ORDERS),)
     route = Route(
         name=RouteName("shop"),
@@ -37,34 +37,35 @@ def of_route(service: Service, defaults: Policy, **policy: Any) -> str:
         policy=Policy(**policy),
         defaults=defaults,
     )
-    return limits_word(Bound("route:shop", ORDERS, effective.of_route(route, service), service))
+    return limit_numbers(Bound("route:shop", ORDERS, effective.of_route(route, service), service))
 
 
-def of_service(service: Service) -> str:
-    return limits_word(Bound("orders", ORDERS, effective.of_service(service), service))
+def of_service(service: Service) -> tuple[int, ...]:
+    return limit_numbers(Bound("orders", ORDERS, effective.of_service(service), service))
 
 
-def test_who_says_nothing_has_no_line() -> None:
-    assert of_service(callee()) == of_call(callee(), timeout=2.0, priority=Priority.HIGH) == ""
+def test_who_says_nothing_is_not_limited() -> None:
+    assert of_service(callee())[:3] == of_call(callee(), timeout=2.0, priority=Priority.HIGH)[:3] == (0, 0, 0)
+    assert bits(Bound("orders", ORDERS, effective.of_service(callee()), callee())) == Does(0)
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("numbers", "expected"),
     [
-        (of_service(callee(policy=Policy(max_concurrency=9))), "0:9:0:100:0"),
-        (of_call(callee(policy=Policy(max_concurrency=9))), "0:9:0:100:0"),
-        (of_call(callee(policy=Policy(max_concurrency=9)), max_concurrency=2), "2:9:0:100:0"),
-        (of_call(callee(), max_concurrency=2), "2:0:0:100:0"),
-        (of_route(callee(), Policy(max_concurrency=7)), "7:0:0:100:0"),
-        (of_route(callee(policy=Policy(max_concurrency=9)), Policy(max_concurrency=7)), "0:9:0:100:0"),
-        (of_route(callee(policy=Policy(max_concurrency=9)), Policy(), max_concurrency=3), "3:9:0:100:0"),
-        (of_service(callee(instance_concurrency=4)), "0:0:4:100:0"),
-        (of_call(callee(instance_concurrency=4, queue=Queue(size=9)), priority=Priority.LOW), "0:0:4:4:1"),
-        (of_call(callee(instance_concurrency=4, queue=Queue(size=9)), priority=Priority.HIGH), "0:0:4:9:-1"),
+        (of_service(callee(policy=Policy(max_concurrency=9))), (0, 9, 0, 100, 0)),
+        (of_call(callee(policy=Policy(max_concurrency=9))), (0, 9, 0, 100, 0)),
+        (of_call(callee(policy=Policy(max_concurrency=9)), max_concurrency=2), (2, 9, 0, 100, 0)),
+        (of_call(callee(), max_concurrency=2), (2, 0, 0, 100, 0)),
+        (of_route(callee(), Policy(max_concurrency=7)), (7, 0, 0, 100, 0)),
+        (of_route(callee(policy=Policy(max_concurrency=9)), Policy(max_concurrency=7)), (0, 9, 0, 100, 0)),
+        (of_route(callee(policy=Policy(max_concurrency=9)), Policy(), max_concurrency=3), (3, 9, 0, 100, 0)),
+        (of_service(callee(instance_concurrency=4)), (0, 0, 4, 100, 0)),
+        (of_call(callee(instance_concurrency=4, queue=Queue(size=9)), priority=Priority.LOW), (0, 0, 4, 4, 1)),
+        (of_call(callee(instance_concurrency=4, queue=Queue(size=9)), priority=Priority.HIGH), (0, 0, 4, 9, -1)),
     ],
 )
-def test_a_line_has_every_limit_that_holds(word: str, expected: str) -> None:
-    assert word == expected
+def test_a_line_has_every_limit_that_holds(numbers: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    assert numbers == expected
 
 
 @pytest.mark.parametrize("number", [0, -1, 1_000_001])
