@@ -21,7 +21,8 @@ import msgspec
 
 from atoll.errors import AtollError, GatewayRefused
 from atoll.gateway.binary import Binary, dotted, find_binary
-from atoll.gateway.config import Files, GatewayConfig, map_path
+from atoll.gateway.config import FAILOVERS, Files, GatewayConfig, map_path
+from atoll.gateway.failover import recalled
 from atoll.gateway.intent import topped_up
 from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.master import Master
@@ -117,7 +118,7 @@ class Driver:
         if self._first is not None:
             reconciler.offer(self._first)
         try:
-            await self._begin(master, reconciler)
+            await self._begin(master, reconciler, traffic)
             async with owned("gateway") as tasks:
                 tasks.start("orphans", master.end_orphans())
                 tasks.start("haproxy", self._keep(master, reconciler))
@@ -245,12 +246,15 @@ class Driver:
 
     # -------------------------------------------------------------------------------------------- the loops
 
-    async def _begin(self, master: Master, reconciler: Reconciler) -> None:
+    async def _begin(self, master: Master, reconciler: Reconciler, traffic: Traffic) -> None:
         """Adopt the HAProxy that runs, or start one."""
         if await master.adopt():
             folder = await asyncio.to_thread(self.folder.target, self.folder.current)
             known = await self._load(folder)
             if folder is not None and known is not None:
+                standings = recalled(known.failovers, dict(known.maps.get(FAILOVERS, ())))
+                traffic.standings.recall(standings)
+                reconciler.fail_over(standings)
                 reconciler.adopt(known)
                 if not await asyncio.to_thread(self._rendered_as, known, folder):
                     reconciler.force_reload("settings or version changed since the running file was written")

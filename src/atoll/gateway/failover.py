@@ -171,6 +171,23 @@ def _seen(memory: Memory, look: Look, now: float, *, limit: int | None) -> Memor
     )
 
 
+def recalled(every: Iterable[Failovers], entries: Mapping[str, str]) -> dict[ServiceName, int]:
+    """At which of their groups services are in a map that runs, where that is not the first; see `failover_entries`."""
+    found = {}
+    for said in every:
+        first = entries.get(said.service, "").partition("|")[0].split("^")[:2]
+        places = [[group.section, group.service] for group in said.groups]
+        if first in places[1:]:
+            found[said.service] = places.index(first)
+    return found
+
+
+def taken_over(said: Failovers, at: int, now: float) -> Standing:
+    """Where a node finds requests going that was not there when they moved: earlier groups have to prove themselves."""
+    cause = f"{said.groups[at].name} before the node was started again"
+    return Standing(at=at, since=now, cause=cause, groups=(Memory(ever=True),) * len(said.groups))
+
+
 def _first_mark(said: Failovers) -> str:
     """Empty where the verdict's own section is right: a route or call may have one of its own, of the same instances."""
     return "" if said.groups[0].name == said.service else "-"

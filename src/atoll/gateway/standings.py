@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from atoll.gateway.config import Failovers
-from atoll.gateway.failover import Look, Standing, decide
+from atoll.gateway.failover import Look, Standing, decide, taken_over
 from atoll.gateway.readback import ServerStat
 from atoll.kit.clock import Clock
 from atoll.model.names import ServiceName
@@ -15,7 +15,7 @@ from atoll.model.report import FailoverReport
 
 
 class Standings:
-    """Of one HAProxy. Nothing is remembered over a restart of the node: requests then begin at the first group."""
+    """Of one HAProxy. A node that was started again goes on where HAProxy's map says that requests go."""
 
     def __init__(self, clock: Clock) -> None:
         self.reports: tuple[FailoverReport, ...] = ()
@@ -31,6 +31,11 @@ class Standings:
         self._standings: dict[ServiceName, Standing] = {}
         self._heard: dict[ServiceName, float] = {}
         """When the operator's word was said that was obeyed last."""
+        self._recalled: dict[ServiceName, int] = {}
+
+    def recall(self, standings: Mapping[ServiceName, int]) -> None:
+        """At which of their groups services were when this node began, where that was not the first."""
+        self._recalled = dict(standings)
 
     def look(self, said: tuple[Failovers, ...], sections: Mapping[str, Look], tripped: Collection[ServiceName]) -> None:
         """Decide again. `sections`: what is seen of each; `tripped`: services whose breaker is open."""
@@ -53,6 +58,10 @@ class Standings:
     def _one(self, said: Failovers) -> FailoverReport:
         now, wall = self._clock.now(), self._clock.wall()
         before, word = self._standings.get(said.service), said.word
+        was = self._recalled.pop(said.service, 0)
+        if before is None and 0 < was < len(said.groups):
+            before = taken_over(said, was, now)
+            self._heard[said.service] = word.since
         to = str(word.holds(wall))
         after = decide(
             said,

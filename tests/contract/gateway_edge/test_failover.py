@@ -174,3 +174,27 @@ async def test_a_fallback_is_the_last_resort_behind_the_groups(world: World) -> 
     world.gone("lite", "lite")
     await world.push()
     assert await answers(world) == {"sorry"}
+
+
+async def test_a_node_that_is_started_again_sends_requests_where_they_went(cold: World) -> None:
+    async with cold.driver.running():
+        found = await shop(cold, "orders", "lite", return_after=2.0)
+        for name in ("a", "b"):
+            await found[name].stop()
+        await cold.until(lambda: at(cold) == "lite")
+        await cold.until(lambda: "^lite^" in dict(cold.driver.config.maps["failovers"])["orders"].split("|")[0])
+        for name in ("a", "b"):
+            await found[name].start(found[name].port)
+    second = cold.again()
+    async with second.running():
+        cold.driver = second
+        began = time.monotonic()
+        cold.offer()
+        await cold.until(lambda: bool(second.failovers()))
+        assert await answers(cold) == {"lite"}
+        (report,) = second.failovers()
+        assert (report.at, report.cause) == (1, "lite before the node was started again")
+        await cold.until(lambda: at(cold) == "orders")
+        assert time.monotonic() - began >= 2.0, "it has to be well for a while first"
+        assert await answers(cold) == {"a", "b"}
+        await second.stop(0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.gateway.config import FAILOVERS, FailoverGroup, Failovers
-from atoll.gateway.failover import Look, Standing, decide, failover_entries
+from atoll.gateway.failover import Look, Standing, decide, failover_entries, recalled, taken_over
 from atoll.gateway.interim import interim
 from atoll.gateway.plan import Reload, make_plan
 from atoll.model.failover import Failover, FailoverWord, Group, parse_group
@@ -50,6 +50,25 @@ def walk(*steps: tuple[float, Sequence[Look]]) -> list[int]:
 def test_requests_leave_a_group_at_once_and_return_when_it_was_well_for_long_enough() -> None:
     well, ill = (UP, UP, UP), (DOWN, UP, UP)
     assert walk((0, well), (1, ill), (2, well), (31, well), (32, well)) == [0, 1, 1, 1, 0]
+
+
+@given(st.integers(0, len(SAID.groups) - 1))
+def test_where_requests_go_is_read_from_the_map_that_runs(at: int) -> None:
+    entries = dict(failover_entries([SAID], {ORDERS: at}))
+    assert recalled([SAID], entries) == ({ORDERS: at} if at else {})
+    other = msgspec.structs.replace(SAID, groups=SAID.groups[:at])
+    assert recalled([other], entries) == {}, "a group that is gone"
+    assert recalled([SAID], {}) == {}
+
+
+def test_a_node_that_was_started_again_lets_earlier_groups_prove_themselves() -> None:
+    standing = taken_over(SAID, 1, 100.0)
+    found = []
+    for now in (100.0, 129.0, 130.0):
+        standing = after(standing, (UP, UP, UP), now)
+        found.append(standing.at)
+    assert found == [1, 1, 0]
+    assert after(taken_over(SAID, 1, 100.0), (DOWN, DOWN, DOWN), 100.0).at == 1, "before anything was seen"
 
 
 def test_flapping_of_a_group_does_not_flap_requests() -> None:
