@@ -142,7 +142,7 @@ def web(name: str = "web", code: str = WEB, **run: object) -> Service:
     settings: dict[str, object] = {"stop_grace": 1.0, **run}
     return Service(
         name=ServiceName(name),
-        check=Check(kind=CheckKind.HTTP, path="/", interval=0.1),
+        check=Check(kind=CheckKind.HTTP, path="/", interval=0.1, timeout=1.0),
         run=Run(command=(sys.executable, "-S", "-c", code), root="/tmp", **settings),  # type: ignore[arg-type]
     )
 

@@ -30,6 +30,7 @@ from atoll.gateway.readback import parse_counts
 from atoll.gateway.runtime import Runtime, Unanswered
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.tasks import Tasks, owned
+from atoll.model.cadence import out_within
 from atoll.model.names import ServiceName
 from atoll.model.service import Protocol, Service
 
@@ -122,8 +123,7 @@ class Chaos:
         if len(seen.victims) < 2:
             return
         self._say(f"{service.name}: one of {len(seen.victims)} instances stands still")
-        check = service.check
-        within = min(check.interval + check.fall * check.timeout + OUT_SPARE, PAUSE_MOST)
+        within = min(out_within(service.check) + OUT_SPARE, PAUSE_MOST)
         victim = seen.victims[-1]
         await self._note(seen, [victim.instance], "chaos: pause")
         with Guard() as guard:

@@ -16,6 +16,7 @@ from atoll.gateway.members import health_request
 from atoll.gateway.problem import RETRYABLE
 from atoll.gateway.quote import line, section
 from atoll.model import names
+from atoll.model.cadence import cadence
 from atoll.model.service import Balance, BalanceKind
 
 BODY_LIMIT = 15_000
@@ -24,8 +25,6 @@ BODY_WAIT = 500
 """Milliseconds of holding back, at most."""
 ERROR_LIMIT = 5
 """Failed requests in a row after which a server is taken out."""
-FAST_CHECK = 0.2
-"""Seconds between checks of a server that is about to change its state."""
 
 _BALANCE = {
     BalanceKind.LEAST_CONNECTIONS: "leastconn",
@@ -140,7 +139,7 @@ def server_options(traits: Traits, server: Server) -> list[str]:
     if server.check is not None:
         check = server.check
         words += ["check", "inter", milliseconds(check.interval)]
-        words += ["fastinter", milliseconds(min(check.interval, FAST_CHECK)), "downinter", milliseconds(check.interval)]
+        words += ["fastinter", milliseconds(cadence(check).again), "downinter", milliseconds(check.interval)]
         words += ["fall", str(check.fall), "rise", str(check.rise)]
     if server.check is not None and server.eject:
         layer = "layer4" if traits.kind is Kind.TCP else "layer7"

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from atoll.model.bulkhead import Queue
+from atoll.model.cadence import cadence
 from atoll.model.failover import FailoverWord
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.page import Page
@@ -117,7 +118,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = Kind.HTTP
     balance: Balance = msgspec.field(default_factory=Balance)
     sticky: bool = False
-    check_timeout: float = 1.0
+    check_timeout: float = cadence(Check()).patience
     """Seconds a health check may take once connected."""
     queue_timeout: float = Queue().timeout
     """Seconds a request waits for a server to have room."""

@@ -15,6 +15,7 @@ from atoll.kit.text import scrub
 from atoll.model import names
 from atoll.model.address import endpoint
 from atoll.model.bulkhead import Queue
+from atoll.model.cadence import Cadence, cadence
 from atoll.model.names import InstanceId
 from atoll.model.registration import WEIGHT_CEILING
 from atoll.model.service import ROUTABLE, Balance, BalanceKind, Check, CheckKind, Instance, Mode, Protocol, Service
@@ -44,12 +45,11 @@ def traits_of(service: Service) -> Traits:
             queue_timeout=_queue_timeout(service),
             led=is_led(service),
         )
-    _within("check timeout", service.check.timeout, CHECK_FLOOR, CHECK_CEILING)
     return Traits(
         kind=_kind(service),
         balance=balance,
         sticky=_sticky(service),
-        check_timeout=float(service.check.timeout),
+        check_timeout=_cadence(service.check).patience,
         queue_timeout=_queue_timeout(service),
         led=is_led(service),
     )
@@ -73,10 +73,16 @@ def check_of(service: Service) -> Check | None:
     check = service.check
     if check.kind not in ASKED:
         return None
+    _within("check rise", check.rise, 1, COUNT_CEILING)
+    return Check(kind=check.kind, interval=_cadence(check).every, fall=check.fall, rise=check.rise)
+
+
+def _cadence(check: Check) -> Cadence:
     _within("check interval", check.interval, CHECK_FLOOR, CHECK_CEILING)
     _within("check fall", check.fall, 1, COUNT_CEILING)
-    _within("check rise", check.rise, 1, COUNT_CEILING)
-    return Check(kind=check.kind, interval=float(check.interval), fall=check.fall, rise=check.rise)
+    if check.timeout is not None:
+        _within("check timeout", check.timeout, CHECK_FLOOR, CHECK_CEILING)
+    return cadence(check)
 
 
 def check_entry(service: Service, kind: Kind) -> str | None:

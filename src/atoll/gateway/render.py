@@ -38,6 +38,7 @@ from atoll.gateway.kept import kept_sections
 from atoll.gateway.problem import PAGES, error_page, with_trace_id
 from atoll.gateway.quote import entry, line, section
 from atoll.gateway.request_log import GRPC_RULES, RequestLog, global_lines, ring_section
+from atoll.model.cadence import SPREAD
 from atoll.settings import Gateway
 
 HEADER_WAIT = 10
@@ -152,7 +153,7 @@ def _global(settings: Gateway, files: Files, log: RequestLog | None) -> str:
         line("hard-stop-after", milliseconds(settings.hard_stop)),
         line("server-state-file", str(files.state)),
         line("localpeer", LOCAL_PEER),
-        line("spread-checks", "5"),
+        line("spread-checks", str(SPREAD)),
         line("expose-experimental-directives"),
         line("tune.stick-counters", str(limits.COUNTERS)),
         breaker.GLOBAL_RULES,

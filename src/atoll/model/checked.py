@@ -112,7 +112,7 @@ def _check(said: Check) -> Check:
         said,
         path=_asked(said.path),
         interval=_number(said.interval, "check.interval", CHECK_FLOOR, DURATION_CEILING),
-        timeout=_number(said.timeout, "check.timeout", CHECK_FLOOR, DURATION_CEILING),
+        timeout=None if said.timeout is None else _number(said.timeout, "check.timeout", CHECK_FLOOR, DURATION_CEILING),
         fall=_whole(said.fall, "check.fall", 1, COUNT_CEILING),
         rise=_whole(said.rise, "check.rise", 1, COUNT_CEILING),
         start_period=_number(said.start_period, "check.start_period", 0.0, DURATION_CEILING),

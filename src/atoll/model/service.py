@@ -41,8 +41,9 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     grpc_service: str = ""
     """Service named in grpc.health.v1.Health/Check; empty asks for the whole server."""
     interval: float = 1.0
-    timeout: float = 1.0
-    fall: int = 2
+    timeout: float | None = None
+    """None: as long as fits into `fall` intervals, at most a second (`model.cadence`)."""
+    fall: int = 3
     rise: int = 1
     start_period: float = 60.0
     """How long a starting instance may fail before its start counts as failed."""

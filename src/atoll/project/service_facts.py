@@ -286,7 +286,7 @@ class _Service:
             path=said.http if said.http is not None else usual.path,
             grpc_service=said.grpc if isinstance(said.grpc, str) else "",
             interval=usual.interval if said.interval is None else said.interval,
-            timeout=usual.timeout if said.timeout is None else said.timeout,
+            timeout=said.timeout,
             fall=said.retries or usual.fall,
             rise=said.rise or usual.rise,
             start_period=usual.start_period if said.start_period is None else said.start_period,

@@ -166,14 +166,14 @@ def _check(check: Check, here: Path) -> Iterator[Finding]:
         if not 1 <= value <= 100:
             yield _bad(f"`{word}` should be a whole number from 1 to 100", (*here, word))
     for word, seconds in (("interval", check.interval), ("timeout", check.timeout)):
-        if seconds < CHECK_FLOOR:
+        if seconds is not None and seconds < CHECK_FLOOR:
             yield _bad(f"`{word}` should be at least {CHECK_FLOOR * 1000:g}ms", (*here, word))
     yield from _durations(here, interval=check.interval, timeout=check.timeout, start_period=check.start_period)
 
 
-def _durations(here: Path, **values: float) -> Iterator[Finding]:
+def _durations(here: Path, **values: float | None) -> Iterator[Finding]:
     for word, value in values.items():
-        if not (math.isfinite(value) and 0 <= value <= DURATION_CEILING):
+        if value is not None and not (math.isfinite(value) and 0 <= value <= DURATION_CEILING):
             yield _bad(f"`{word}` should be between 0s and 24h", (*here, word))
 
 

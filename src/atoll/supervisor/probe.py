@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from atoll.kit.text import scrub
+from atoll.model.cadence import cadence
 from atoll.model.service import Check, CheckKind, Protocol
 
 FIRST_PAUSE = 0.05
@@ -41,9 +42,10 @@ def pause(tries: int, check: Check) -> float:
 
 
 async def ask(check: Check, protocol: Protocol, port: int, *, host: str = "127.0.0.1") -> Outcome:
-    """Ask once, within `check.timeout` seconds. `process` and `none` ask nothing and pass."""
+    """Ask once, as patiently as HAProxy will (`model.cadence`). `process` and `none` ask nothing and pass."""
+    patience = cadence(check).patience
     try:
-        async with asyncio.timeout(check.timeout):
+        async with asyncio.timeout(patience):
             if check.kind is CheckKind.TCP:
                 async with _connection(host, port):
                     return PASSED
@@ -55,7 +57,7 @@ async def ask(check: Check, protocol: Protocol, port: int, *, host: str = "127.0
                 return await _grpc(host, port, check.grpc_service)
             return PASSED
     except TimeoutError:
-        return Outcome(False, f"no answer within {check.timeout:g} s")
+        return Outcome(False, f"no answer within {patience:g} s")
     except ConnectionRefusedError:
         return Outcome(False, f"nothing listens on port {port} yet")
     except (OSError, ValueError, asyncio.IncompleteReadError) as error:

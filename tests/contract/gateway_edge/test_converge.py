@@ -23,7 +23,7 @@ from atoll.model.names import InstanceId, PathText, RouteName, ServiceName
 from atoll.model.route import Match, Route, Share
 from atoll.model.service import Check, CheckKind, Instance, Service, State
 from atoll.model.snapshot import Snapshot
-from tests.contract.gateway_edge.world import World, a_world, end_all
+from tests.contract.gateway_edge.world import CHECK, World, a_world, end_all
 
 PAIRS = int(os.environ.get("GATEWAY_PAIRS", "30"))
 
@@ -97,7 +97,11 @@ async def test_a_node_that_dies_after_any_command_of_an_apply_leaves_what_the_ne
 
 async def test_a_server_added_while_running_is_one_from_the_file(cold: World) -> None:
     one = await cold.upstream("one")
-    cold.service("orders", slow_start=0.0, check=Check(kind=CheckKind.HTTP, path="/health", interval=0.3, fall=2))
+    cold.service(
+        "orders",
+        slow_start=0.0,
+        check=Check(kind=CheckKind.HTTP, path="/health", interval=0.3, timeout=CHECK.timeout, fall=2),
+    )
     cold.route("orders", "/orders", "orders")
     ignored = {"be_id", "srv_id", "srv_time_since_last_change"}
     columns: list[str] = []
@@ -174,7 +178,7 @@ _facts = st.fixed_dictionaries(
 def _snapshot(revision: int, facts: dict[str, Any]) -> Snapshot:
     snapshot = Snapshot(revision)
     for name, words in facts["services"].items():
-        check = Check(kind=words["kind"], path=words["path"], interval=60.0)
+        check = Check(kind=words["kind"], path=words["path"], interval=60.0, timeout=CHECK.timeout)
         snapshot.services[ServiceName(name)] = Service(
             name=ServiceName(name), check=check, mesh_index=_SERVICES.index(name)
         )

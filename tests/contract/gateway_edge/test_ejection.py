@@ -7,9 +7,9 @@ import asyncio
 from atoll.model.names import ServiceName
 from atoll.model.report import ServerReport
 from atoll.model.service import Check, CheckKind
-from tests.contract.gateway_edge.world import Client, Upstream, World
+from tests.contract.gateway_edge.world import CHECK, Client, Upstream, World
 
-QUICK = Check(kind=CheckKind.HTTP, path="/health", interval=0.5, rise=2)
+QUICK = Check(kind=CheckKind.HTTP, path="/health", interval=0.5, timeout=CHECK.timeout, rise=2)
 ROW = 5
 """Failed requests after which HAProxy takes an instance out."""
 

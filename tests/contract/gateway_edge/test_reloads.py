@@ -8,7 +8,7 @@ import time
 from atoll.model.breaker import Breaker
 from atoll.model.policy import Policy
 from atoll.model.service import Balance, BalanceKind, Check, CheckKind
-from tests.contract.gateway_edge.world import Answer, Client, World, a_world, runs
+from tests.contract.gateway_edge.world import CHECK, Answer, Client, World, a_world, runs
 
 
 async def test_what_haproxy_cannot_change_while_it_runs_is_a_reload_with_its_reason(world: World) -> None:
@@ -75,7 +75,7 @@ async def test_a_dead_server_stays_dead_over_a_reload_and_a_download_goes_on(wor
     one, ill = await world.upstream("one"), await world.upstream("ill")
     ill.healthy = False
     # a process that knew nothing would believe it up for minutes
-    check = Check(kind=CheckKind.HTTP, path="/health", interval=30.0, fall=5)
+    check = Check(kind=CheckKind.HTTP, path="/health", interval=30.0, timeout=CHECK.timeout, fall=5)
     world.service("orders", check=check)
     world.route("orders", "/orders", "orders")
     world.instance("orders", "one", one.port)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from atoll.gateway.binary import Binary, find_binary
+from atoll.gateway.config import Traits
 from atoll.gateway.driver import Driver
 from atoll.gateway.process import alive, identity, members, recorded
 from atoll.gateway.readback import ServerRow, parse_servers
@@ -27,7 +28,7 @@ from atoll.model.service import Check, CheckKind, Instance, Service
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Gateway, Settings
 
-CHECK = Check(kind=CheckKind.HTTP, path="/health", interval=0.5)
+CHECK = Check(kind=CheckKind.HTTP, path="/health", interval=0.5, timeout=Traits().check_timeout)
 _BINARY: list[Binary] = []
 
 

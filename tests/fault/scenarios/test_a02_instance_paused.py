@@ -16,7 +16,7 @@ from tests.fault.platform import Fleet, own_fleet
 from tests.fault.scenario import Scenario
 
 OUT = 4.0
-"""Seconds: up to one interval until the next check, and two checks that time out after one second each, give or take."""
+"""Seconds: three checks that fail end within three intervals of one second; the rest is for a busy machine."""
 BACK = 2.0
 """Seconds: one check interval, and a look."""
 

@@ -163,7 +163,7 @@ def test_a_servers_name_changes_with_what_cannot_change_on_a_living_server_and_w
     assert base.startswith("one:")
     assert name(weight=5) == name(state=State.DRAINING) == name(version="v2") == name(lease="x") == base
     assert name(check=Check(kind=CheckKind.HTTP, path="/other")) == base
-    assert len({base, name(port=9001), name(host="127.0.0.2"), name(Check(kind=CheckKind.HTTP, fall=3))}) == 4
+    assert len({base, name(port=9001), name(host="127.0.0.2"), name(Check(kind=CheckKind.HTTP, fall=4))}) == 4
 
 
 @pytest.mark.parametrize(

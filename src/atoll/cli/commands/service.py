@@ -24,6 +24,7 @@ from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import age
 from atoll.cli.options import AtollGroup, command, complete_services
 from atoll.cli.show import Cell, service_cell, state_cell
+from atoll.model.cadence import out_within
 from atoll.model.keys import INSTANCES, LEADERS, MAINTENANCE, ROUTES, SERVICES, maintenance_key
 from atoll.model.maintenance import Target
 from atoll.model.names import ServiceName
@@ -129,7 +130,7 @@ def show(invocation: Invocation, name: str) -> None:
             ("service", service_cell(wanted)),
             ("protocol", str(found.protocol)),
             ("check", f"{check.kind} {check.path if check.kind == 'http' else check.grpc_service}".strip()
-             + f" every {check.interval:g}s, out after {check.fall}, back after {check.rise}"),
+             + f" every {check.interval:g}s, out after {check.fall} (one that stands still within {out_within(check):.3g}s), back after {check.rise}"),
             ("balance", str(found.balance.kind) + (f" on {found.balance.hash_on}" if found.balance.kind == "hash" else "")),
             ("maintenance", "" if word is None else word.reason),
             ("failover", "" if found.failover is None else " → ".join(map(str, found.failover.groups))),
