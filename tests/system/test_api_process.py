@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from atoll.errors import AtollError, NotFound, Unreachable
 from atoll.identity.token import read_token
 from atoll.model.answers import Registered
@@ -65,6 +67,7 @@ async def keep_renewing(client: Client, held: dict[int, Registered]) -> None:
         await asyncio.sleep(TTL / 3)
 
 
+@pytest.mark.slow  # its short form is A3 of tests/fault, with more who watch
 async def test_a_pause_of_three_ttls_expires_nobody_and_a_dead_instance_still_goes(tmp_path: Path) -> None:
     async with server(tmp_path / ".atoll") as process, await connected(tmp_path) as client:
         held = {n: await client.register(ORDERS, InstanceId(f"o-{n}"), body(n)) for n in range(4)}

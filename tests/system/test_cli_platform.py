@@ -161,6 +161,7 @@ def test_down_ends_what_a_killed_node_left_running(shell: Shell) -> None:
 
 @pytest.mark.timeout(90)
 def test_wait_tells_why_a_service_does_not_come_up(shell: Shell) -> None:
+    shell.environ |= {"ATOLL_SUPERVISOR_INTENSITY": "2", "ATOLL_SUPERVISOR_RESTART_BASE": "0.05"}
     text = (shell.folder / "atoll.yaml").read_text()
     (shell.folder / "atoll.yaml").write_text(text.replace("service.py", "-c 'raise SystemExit(9)'", 1))
     result = shell("up", "-d", "--wait", "--timeout", "45s")

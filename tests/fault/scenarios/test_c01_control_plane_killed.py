@@ -18,7 +18,7 @@ WATCHERS = 3
 
 
 async def test_the_control_plane_is_killed_again_and_again_and_loses_nothing(scenario: Scenario) -> None:
-    kills = scenario.times(5, 50)
+    kills = scenario.times(3, 50)
     stop = asyncio.Event()
     writes, watches, renewals = scenario.history("writes"), scenario.history("watches"), scenario.history("renewals")
     async with control_plane(scenario.state()) as first:

@@ -37,7 +37,7 @@ async def life(store: StoreProcess, scenario: Scenario, number: int, resume: dic
 
 
 async def test_every_acknowledged_write_survives_kill_9_and_watchers_resume_without_a_gap(scenario: Scenario) -> None:
-    kills = scenario.times(20, 200)
+    kills = scenario.times(8, 200)
     resume = dict.fromkeys(WATCHED, 1)
     for number in range(kills):
         async with store_process(scenario.state(), settings=KEEP_ALL) as store:

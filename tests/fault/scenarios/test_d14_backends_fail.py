@@ -52,6 +52,7 @@ async def test_a_storm_of_failures_is_not_amplified(scenario: Scenario, fleet: F
     assert good.calls[-1].error is None
 
 
+@pytest.mark.slow  # its short form is D15's black hole
 async def test_a_backend_that_swallows_requests_slows_nobody_else(scenario: Scenario, fleet: Fleet) -> None:
     calm, storm, lost = scenario.history("calm"), scenario.history("storm"), scenario.history("lost")
     async with upstreams("hole", mood=Mood.SILENT) as (hole,):

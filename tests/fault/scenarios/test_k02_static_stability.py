@@ -38,7 +38,7 @@ async def test_requests_go_on_while_node_and_control_plane_are_dead(scenario: Sc
     before = fleet.parts()
     async with fleet.load(history):
         signal_all({pid for pid in (before.node, before.control_plane) if pid is not None}, signal.SIGKILL)
-        await asyncio.sleep(scenario.times(3, 60))
+        await asyncio.sleep(scenario.times(1, 60))
         alone = fleet.parts()
         await fleet.do(fleet.platform.up)
         right = await fleet.converged()
@@ -70,7 +70,7 @@ async def test_requests_go_on_while_nothing_but_the_data_plane_runs(scenario: Sc
         assert first is not None
         async with fleet.load(history):
             signal_all({pid for pid in (before.node, before.control_plane, first) if pid is not None}, signal.SIGKILL)
-            await asyncio.sleep(scenario.times(3, 60))
+            await asyncio.sleep(scenario.times(1, 60))
             alone, listening = fleet.parts(), listens(http)
             await fleet.do(fleet.platform.up)
             right = await fleet.converged()
@@ -137,7 +137,7 @@ async def test_everything_killed_at_once_comes_back_with_all_that_was_acknowledg
     history, took = scenario.history("writes"), list[float]()
     with own_fleet() as fleet:
         await fleet.converged()
-        for number in range(scenario.times(2, 20)):
+        for number in range(scenario.times(1, 20)):
             async with owned("writing") as tasks:
                 token = fleet.platform.token
                 writing = tasks.start(

@@ -92,7 +92,11 @@ def test_what_happens_to_a_platform_is_seen_in_its_numbers_and_by_the_doctor(pla
     assert numbers(made)['atoll_api_refusals_total{code="unauthorized"}'] >= 3
     assert any("requests were refused lately: unauthorized" in one["detail"] for one in findings(made))
 
-    # a node that hangs
+
+@pytest.mark.slow  # the doctor believes a node for ten seconds
+def test_a_node_that_hangs_is_seen_by_its_age_and_by_the_doctor(platform: Maker) -> None:
+    made = platform(PROJECT)
+    made.up_without("broken")
     with contextlib.ExitStack() as stack:
         os.kill(made.node_pid, signal.SIGSTOP)
         stack.callback(os.kill, made.node_pid, signal.SIGCONT)
