@@ -160,11 +160,11 @@ def test_down_ends_what_a_killed_node_left_running(shell: Shell) -> None:
 
 
 @pytest.mark.timeout(90)
-def test_wait_tells_why_a_service_does_not_come_up(shell: Shell) -> None:
-    shell.environ |= {"ATOLL_SUPERVISOR_INTENSITY": "2", "ATOLL_SUPERVISOR_RESTART_BASE": "0.05"}
+@pytest.mark.parametrize("limit", ["3s", pytest.param("45s", marks=pytest.mark.slow)], ids=["time is up", "given up"])
+def test_wait_tells_why_a_service_does_not_come_up(shell: Shell, limit: str) -> None:
     text = (shell.folder / "atoll.yaml").read_text()
     (shell.folder / "atoll.yaml").write_text(text.replace("service.py", "-c 'raise SystemExit(9)'", 1))
-    result = shell("up", "-d", "--wait", "--timeout", "45s")
+    result = shell("up", "-d", "--wait", "--timeout", limit)
     assert result.code == 3
     assert "hello" in result.err
     assert "exit 9" in result.err or "SystemExit" in result.err

@@ -172,6 +172,11 @@ def test_a_killed_proxy_is_back_within_a_second(fragile: Platform) -> None:
     assert len(fragile.pids("web")) == 2
 
 
+def zombies() -> set[int]:
+    """Children of ours that nobody waited for; other tests may have left some."""
+    return {child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE}
+
+
 def test_one_ctrl_c_ends_everything_in_order_and_leaves_nothing(platform: Maker) -> None:
     """Also a grandchild in a session of its own, a child that ignores SIGTERM, and requests that were in flight."""
     made = platform(
@@ -181,6 +186,7 @@ def test_one_ctrl_c_ends_everything_in_order_and_leaves_nothing(platform: Maker)
             "  deaf: {command: [sh, -c, 'trap \"\" TERM; while :; do sleep 1; done'], port: none, stop_grace_period: 1s}",
         )
     )
+    others = zombies()
     node = subprocess.Popen(
         [*ATOLL, "up"],
         cwd=made.folder,
@@ -209,5 +215,5 @@ def test_one_ctrl_c_ends_everything_in_order_and_leaves_nothing(platform: Maker)
     node.stdout.close()
     assert "stopping" in rest
     assert made.strays() == [], "not even for a moment after it said so"
-    assert [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
+    assert zombies() <= others
     assert json.loads(made("down", "--json").out)["stopped"] is False, "there was nothing left to end"
