@@ -29,6 +29,8 @@ SHOP = ROOT / "examples" / "shop"
 SERVICE = Path(__file__).with_name("service.py")
 MARK = "PLATFORM_UNDER_TEST"
 """A variable that every process of a platform inherits, however it detaches itself."""
+INIT = 1
+"""Whose business a node's own end is: it has no parent any more, and a container's init may take seconds to look."""
 ATOLL = [sys.executable, "-m", "atoll.cli.main"]
 
 
@@ -295,7 +297,7 @@ class Platform:
         for pid in self._seen:
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(pid)
-                if process.status() == psutil.STATUS_ZOMBIE and process.ppid() != os.getpid():
+                if process.status() == psutil.STATUS_ZOMBIE and process.ppid() not in {os.getpid(), INIT}:
                     left.append(f"{pid} is a zombie of {process.ppid()}")
         left += [f"socket {path}" for path in self.sockets()]
         left += [f"port {port} listens" for port in (self.gateway_port, self.api_port) if listens(port)]
