@@ -63,14 +63,14 @@ def request_rules(kind: Kind) -> str:
     """What a request passes on its way into a section of this kind."""
     calls = kind in {Kind.GRPC, Kind.CALLS}
     unhurried = deadline.CALLS_CALM if calls else deadline.CALM
-    return rf"""{breaker.CONDITIONS}{injection.CONDITIONS}{deadline.CALLS_CONDITIONS if calls else deadline.CONDITIONS}  acl safe method GET HEAD OPTIONS TRACE
+    return rf"""{breaker.CONDITIONS}{injection.CONDITIONS}{budget.CONDITIONS}{deadline.CALLS_CONDITIONS if calls else deadline.CONDITIONS}  acl safe method GET HEAD OPTIONS TRACE
   http-request allow if safe {{ var(txn.at) -m end | }} {breaker.CALM} {unhurried}
   acl rewrite var(txn.at) -m end r rt rp rtp
   http-request add-header x-forwarded-prefix %[var(txn.at),field(5,|),field(2,^)] if rewrite
   http-request set-path '{REWRITTEN}' if rewrite
   http-request set-timeout server var(txn.at),field(-3,|) if {{ var(txn.at) -m end t tp }}
 {policies.RULES}{breaker.WATCH_RULES}  http-request allow if !policied safe {unhurried} {breaker.CALM}
-{retries.method_rules(policies.column)}  acl repeatable method PUT DELETE
+{breaker.plain_rules(f"!policied safe {unhurried}")}{retries.method_rules(policies.column)}  acl repeatable method PUT DELETE
   acl repeatable req.hdr(idempotency-key) -m found
   acl repeatable var(txn.chosen) -m str yes
   http-request disable-l7-retry if !safe !repeatable
@@ -80,7 +80,7 @@ def request_rules(kind: Kind) -> str:
   http-request allow if !policied {unhurried} {breaker.CALM}
 {limits.rules(policies.column)}{policies.UNTIMED}  http-request allow if !timed_or_tried {unhurried} {limits.LET_THROUGH} {breaker.CALM}
 {deadline.own_rules(policies.column, calls=calls)}{retries.RULES}{budget.patient_rules(policies.column)}  http-request allow if !laden {limits.LET_THROUGH} {breaker.CALM}
-{limits.REFUSALS}{deadline.brought_rules(policies.column, calls=calls)}{budget.laden_patient_rules(policies.column)}  http-request allow if {breaker.CALM}
+{breaker.asleep_rules(f"!laden {limits.LET_THROUGH}")}{limits.REFUSALS}{deadline.brought_rules(policies.column, calls=calls)}{budget.laden_patient_rules(policies.column)}  http-request allow if {breaker.CALM}
 {budget.request_rules(policies.column)}{breaker.REQUEST_RULES}{injection.REQUEST_RULES}"""
 
 

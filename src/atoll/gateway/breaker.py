@@ -38,6 +38,8 @@ LINGER = 60
 """Seconds after which a breaker that is due, and that nobody asked, is closed."""
 COUNTED = "txn.counted"
 """Set where the answer must be looked at whatever it is (see `budget`)."""
+ASKED = "txn.awake"
+"""Until when the scope is counted (0: it is not); set where something is wrong somewhere, and so each answer is looked at."""
 
 _MAP = map_path(BREAKERS)
 _SERVICE = "var(txn.at),field(4,|)"
@@ -72,15 +74,39 @@ WATCH_RULES = f"""\
 """
 """Where a request has a policy: whether its answer must be looked at although nothing failed anywhere."""
 
-REQUEST_RULES = f"""\
+
+def plain_rules(plain: str) -> str:
+    """Something is wrong somewhere; of a `plain` request, of which nothing is said, its service is all there is to ask."""
+    return f"""\
   acl named var(txn.scope) -m found
-  acl awake date(),sub(txn.awake) -m int lt 0
+  acl asked var({ASKED}) -m found
+  acl awake date(),sub({ASKED}) -m int lt 0
   acl newest var(txn.scope),strcmp(proc.failed) -m int eq 0
+  acl newest_of_services {_SERVICE},strcmp(proc.failed) -m int eq 0
+  http-request set-var({ASKED}) {_SERVICE},table_gpt(4,{TABLE}) if {plain}
+  http-request allow if asked !awake !newest_of_services !worded !retried
+"""
+
+
+def asleep_rules(plain: str) -> str:
+    """Something is wrong somewhere, but not in this scope: that ends it for a `plain` request.
+
+    Whoever is not plain asks later (`REQUEST_RULES`), for it may be refused before, or nothing may be wrong anywhere.
+    """
+    return f"""\
+  http-request set-var(txn.scope) {_SCOPE} if {plain} scoped
+  http-request set-var(txn.scope) {_SERVICE} if {plain} !named
+  http-request set-var({ASKED}) var(txn.scope),table_gpt(4,{TABLE}) if {plain}
+  http-request allow if {plain} !guarded !awake !newest !worded !retried
+"""
+
+
+REQUEST_RULES = f"""\
+  http-request set-var(txn.scope) {_SCOPE} if !named scoped
+  http-request set-var(txn.scope) {_SERVICE} if !named
+  http-request set-var({ASKED}) var(txn.scope),table_gpt(4,{TABLE}) if !asked
   acl ordered var(txn.order) -m found
   acl live date(),sub(txn.term) -m int lt 0
-  http-request set-var(txn.scope) {_SCOPE} if scoped
-  http-request set-var(txn.scope) {_SERVICE} if !named
-  http-request set-var(txn.awake) var(txn.scope),table_gpt(4,{TABLE})
   http-request set-var(txn.breaker) var(txn.scope),map_str({_MAP}) if awake or newest
   http-request set-var(txn.order) var(txn.at),field(2,|),concat({OF_CALLER}),map_str({_MAP}) if worded
   http-request set-var(txn.term) var(txn.order),field(2,|),add(0) if ordered

@@ -75,8 +75,6 @@ def _counted_before(who: str, column: Named, *more: str) -> str:
 def request_rules(column: Named) -> str:
     """Before a request is sent; a service whose budget is spent gets it once."""
     return f"""\
-  http-request set-var(txn.counted) bool(true)
-  acl retried date(),sub(proc.retried) -m int lt {WINDOW}
   http-request track-sc2 var(txn.at),field(4,|) table {TABLE} if retried
   http-request sc-inc-gpc(1,2) if retried !patient
   http-request set-var(txn.budget) sc_gpc_rate(1,2),div({SHARE}),add({FLOOR}) if retried
@@ -87,9 +85,14 @@ def request_rules(column: Named) -> str:
 """
 
 
+CONDITIONS = f"""\
+  acl retried date(),sub(proc.retried) -m int lt {WINDOW}
+"""
+
 TRIES = f"""\
   acl failed status ge 500
   acl counted var(txn.counted) -m found
+  acl counted var(txn.awake) -m found
   http-after-response allow if !failed !counted {{ rand({SAMPLE}) gt 0 }}
   http-after-response allow if {{ var({MARK}) -m str {EXPIRED} }}
   http-after-response set-var-fmt(txn.tries) %rc
