@@ -100,7 +100,7 @@ async def test_a_server_added_while_running_is_one_from_the_file(cold: World) ->
     cold.service(
         "orders",
         slow_start=0.0,
-        check=Check(kind=CheckKind.HTTP, path="/health", interval=0.3, timeout=CHECK.timeout, fall=2),
+        check=Check(kind=CheckKind.HTTP, path="/health", interval=0.1, timeout=CHECK.timeout, fall=2),
     )
     cold.route("orders", "/orders", "orders")
     ignored = {"be_id", "srv_id", "srv_time_since_last_change"}

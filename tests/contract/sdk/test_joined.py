@@ -32,7 +32,7 @@ async def main():
     async with atoll.joined("web", port=port, instance="web-1", idle=lambda: not busy):
         try:
             print("began", flush=True)
-            await asyncio.sleep(2 if "handler" in sys.argv else 60)
+            await asyncio.sleep(1 if "handler" in sys.argv else 60)
         finally:
             print("body ended", flush=True)
     print("block ended", flush=True)
