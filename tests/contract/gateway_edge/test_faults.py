@@ -11,7 +11,7 @@ import time
 import pytest
 
 from atoll.errors import GatewayRefused, PortTaken
-from atoll.gateway.process import members
+from atoll.gateway.process import members, recorded
 from atoll.model.names import RouteName
 from tests.contract.gateway_edge.world import Client, World, end_all, runs
 
@@ -39,8 +39,8 @@ async def _serves_again(world: World, within: float = 5.0) -> float:
 
 
 async def _everybody(world: World) -> set[int]:
-    recorded = world.driver._master._recorded()  # type: ignore[union-attr]
-    return {process.pid for process in members(recorded)} if recorded else set()
+    master = recorded(world.driver._master._pid_file)  # type: ignore[union-attr]
+    return {process.pid for process in members(master)} if master else set()
 
 
 async def test_a_killed_worker_is_replaced_from_the_last_good_file_within_a_second(world: World) -> None:

@@ -10,7 +10,7 @@ from atoll.telemetry.requests.buckets import BOUNDS, cumulative, quantile, upper
 
 
 def test_the_schema_has_the_same_bounds() -> None:
-    text = files("atoll.telemetry").joinpath("schema", "requests.sql").read_text("utf-8")
+    text = files("atoll.telemetry").joinpath("schema", "request_views.sql").read_text("utf-8")
     assert f"roundDown(took - (took > 0), {list(BOUNDS)})" in text
 
 
