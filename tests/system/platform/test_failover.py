@@ -21,10 +21,10 @@ services:
   web:
     command: python service.py
     replicas: 2
-    healthcheck: {http: /healthz, interval: 500ms}
+    healthcheck: {http: /healthz, interval: 500ms, timeout: 1s}
     failover: {groups: [web, lite], return_after: 1s}
   lite: {command: python service.py, healthcheck: {http: /healthz}}
-  alone: {command: python service.py, replicas: 3, healthcheck: {http: /healthz, interval: 500ms}}
+  alone: {command: python service.py, replicas: 3, healthcheck: {http: /healthz, interval: 500ms, timeout: 1s}}
   ledger: {command: python service.py, replicas: 2, mode: active-passive, healthcheck: {http: /healthz}}
 gateway:
   routes:

@@ -15,7 +15,7 @@ name: shop
 services:
   orders:
     command: python service.py
-    healthcheck: {http: /healthz, interval: 200ms}
+    healthcheck: {http: /healthz, interval: 200ms, timeout: 1s}
     fallback: {static: {status: 203, body: {orders: []}, headers: {x-kind: empty}}}
   best: {command: python service.py, healthcheck: {http: /healthz}}
 gateway:
