@@ -70,6 +70,7 @@ def request_rules(kind: Kind) -> str:
   http-request set-path '{REWRITTEN}' if rewrite
   http-request set-timeout server var(txn.at),field(-3,|) if {{ var(txn.at) -m end t tp }}
 {policies.RULES}{breaker.WATCH_RULES}  http-request allow if !policied safe {unhurried} {breaker.CALM}
+{deadline.FOREIGN_CONDITIONS}  http-request allow if !policied safe {deadline.FOREIGN}{" !hurried" if calls else ""} {breaker.CALM}
 {breaker.plain_rules(f"!policied safe {unhurried}")}{retries.method_rules(policies.column)}  acl repeatable method PUT DELETE
   acl repeatable req.hdr(idempotency-key) -m found
   acl repeatable var(txn.chosen) -m str yes
@@ -79,8 +80,9 @@ def request_rules(kind: Kind) -> str:
   http-request wait-for-body time {BODY_WAIT}ms if !safe {{ method PUT DELETE POST PATCH }} small repeatable
   http-request allow if !policied {unhurried} {breaker.CALM}
 {limits.rules(policies.column)}{policies.UNTIMED}  http-request allow if !timed_or_tried {unhurried} {limits.LET_THROUGH} {breaker.CALM}
-{deadline.own_rules(policies.column, calls=calls)}{retries.RULES}{budget.patient_rules(policies.column)}  http-request allow if !laden {limits.LET_THROUGH} {breaker.CALM}
-{breaker.asleep_rules(f"!laden {limits.LET_THROUGH}")}{limits.REFUSALS}{deadline.brought_rules(policies.column, calls=calls)}{budget.laden_patient_rules(policies.column)}  http-request allow if {breaker.CALM}
+{deadline.own_rules(policies.column, calls=calls)}{retries.RULES}{budget.patient_rules(policies.column)}  http-request allow if !comes {limits.LET_THROUGH} {breaker.CALM}
+{breaker.asleep_rules(f"!comes {limits.LET_THROUGH}")}{limits.REFUSALS}{deadline.brought_rules(policies.column, calls=calls)}  http-request allow if !policied {breaker.CALM}
+{budget.laden_patient_rules(policies.column)}  http-request allow if {breaker.CALM}
 {budget.request_rules(policies.column)}{breaker.REQUEST_RULES}{injection.REQUEST_RULES}"""
 
 

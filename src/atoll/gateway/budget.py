@@ -44,7 +44,7 @@ def patient_rules(column: Named) -> str:
     """
     return f"""\
   acl patient var(txn.times) -m found
-  http-request set-var(txn.times) {column("times")},add(0) if {{ {does(Does.PATIENT)} }} !laden {LET_THROUGH}
+  http-request set-var(txn.times) {column("times")},add(0) if {{ {does(Does.PATIENT)} }} !comes {LET_THROUGH}
 {_counted_before("patient", column)}"""
 
 

@@ -33,9 +33,15 @@ MOST = 99_999_999
 CONDITIONS = "  acl bagged req.fhdr(baggage) -m found\n"
 CALM = "!bagged"
 """The request brings no deadline."""
+FOREIGN_CONDITIONS = f"""\
+  acl ours req.fhdr(baggage) -m sub atoll.
+  acl bulky req.fhdr(baggage) -m len gt {BAGGAGE_LIMIT}
+"""
+FOREIGN = "bagged !ours !bulky"
+"""The request brings baggage that says nothing to us and goes on as it came."""
 CALLS_CONDITIONS = f"{CONDITIONS}  acl hurried req.hdr(grpc-timeout) -m found\n"
 CALLS_CALM = "!bagged !hurried"
-"""The same of a call of gRPC."""
+"""Of a call of gRPC: neither that nor a time in its own header."""
 
 
 def milliseconds(seconds: float | None) -> int:
@@ -77,20 +83,22 @@ _CALLS_ON = f"""\
 def own_rules(column: Named, *, calls: bool = False) -> str:
     """The time that is said, passed on by requests that bring nothing along. `calls`: of gRPC.
 
-    Afterwards `laden` is who brings something. The time itself was set with the verdict.
+    `comes` is who brings something, until `brought_rules` have looked at it; then it is `laden`. The time itself was
+    set with the verdict.
     """
     return f"""\
-  acl laden var(txn.laden) -m found
+  acl brought var(txn.baggage) -m found
+  acl comes var(txn.baggage) -m found
+{f"  acl comes req.hdr(grpc-timeout) -m found{chr(10)}" if calls else ""}\
   acl bound var({LEFT}) -m found
   acl timed {does(Does.TIMED)}
   acl owner {does(Does.OWNER)}
-  http-request set-var(txn.laden) req.fhdr(baggage)
-{f"  http-request set-var(txn.laden) str(-) if hurried{chr(10)}" if calls else ""}\
+  http-request set-var(txn.baggage) req.fhdr(baggage)
   http-request set-var({LEFT}) {column("timeout")},add(0) if timed
-  http-request add-header {LEFT_HEADER} %[var({LEFT})] if bound !laden
-  http-request add-header baggage {MEMBER}=%[{_NOW},add({LEFT})],{RETRY_MEMBER}=1 if owner bound !laden
-  http-request add-header baggage {MEMBER}=%[{_NOW},add({LEFT})] if bound !owner !laden
-  http-request add-header baggage {RETRY_MEMBER}=1 if owner !bound !laden
+  http-request add-header {LEFT_HEADER} %[var({LEFT})] if bound !comes
+  http-request add-header baggage {MEMBER}=%[{_NOW},add({LEFT})],{RETRY_MEMBER}=1 if owner bound !comes
+  http-request add-header baggage {MEMBER}=%[{_NOW},add({LEFT})] if bound !owner !comes
+  http-request add-header baggage {RETRY_MEMBER}=1 if owner !bound !comes
 """
 
 
@@ -98,14 +106,14 @@ def brought_rules(column: Named, *, calls: bool = False) -> str:
     """Of requests that bring something. `marked` is there afterwards: somebody before us retries."""
     dated = "bound" if calls else "dated"  # else the policy's own timeout was set with the verdict
     return f"""\
-  acl brought var(txn.baggage) -m found
+  acl laden var(txn.laden) -m found
   acl heavy var(txn.baggage) -m len gt {BAGGAGE_LIMIT}
   acl several var(txn.several) -m found
   acl dated var(txn.due) -m found
   acl marked var(txn.baggage) -m sub {RETRY_MEMBER}=
   acl crowded var(txn.others) -m len gt {BAGGAGE_LIMIT - ROOM}
   acl tried {does(Does.TRIED)}
-  http-request set-var(txn.baggage) req.fhdr(baggage) if laden
+  http-request set-var(txn.laden) bool(true) if comes
   http-request set-var(txn.several) bool(true) if brought {{ req.fhdr_cnt(baggage) gt 1 }}
   http-request del-header baggage if brought heavy
   http-request unset-var(txn.baggage) if brought heavy or several
