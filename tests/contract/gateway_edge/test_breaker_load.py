@@ -61,8 +61,8 @@ async def test_a_failing_service_sees_only_probes_and_is_taken_back_when_it_reco
     assert (told[0], told[-1], told.count(BreakerState.CLOSED)) == (BreakerState.OPEN, BreakerState.CLOSED, 1)
     assert all(before is not after for before, after in itertools.pairwise(told))
     # a node that looks late tells of several openings at once
-    opened = [change.opened for change in world.driver.changes if change.state is BreakerState.OPEN]
-    assert opened == sorted(set(opened))
-    assert opened[-1] == world.driver.breakers()[0].opened >= 2
+    openings = [change.opened for change in world.driver.changes if change.state is BreakerState.OPEN]
+    assert openings == sorted(set(openings))
+    assert openings[-1] == world.driver.breakers()[0].opened >= 2
     assert world.driver.breakers()[0].rejected == rejected > 100
     assert world.driver.report().reloads == 0
