@@ -21,9 +21,13 @@ from tests.fault.scenario import Scenario
 AMPLIFIED = 1.2
 NORMAL = 5.0
 """Seconds after the fault until every request is answered."""
-SPARE = budget.FLOOR + 2 * 3
+CALLERS = 16
+RETRIES = 3
+"""Of one request at most."""
+SPARE = budget.FLOOR + 2 * RETRIES
 """Requests that reach a link beside that: the retries that are always allowed, and those before anybody counts. The short
-form adds those that the requests of the seconds before it allow."""
+form adds those that the requests of the seconds before it allow; where the machine is so busy that all callers wait at once,
+nobody has counted a retry of any of them."""
 EVERYTHING = Retry(attempts=3, on=("unavailable", "closed", "timeout", "500", "502", "503", "504"))
 POLICIES = {
     "defaults": Policy(),
@@ -49,20 +53,25 @@ async def test_a_storm_is_no_larger_at_the_end_of_a_chain(scenario: Scenario, wo
 
         async def load(name: str, seconds: float) -> list[Call]:
             history = scenario.history(name)
-            many = 200 if mood is Mood.SILENT else 16
+            many = 200 if mood is Mood.SILENT else CALLERS
             await driver_requests(
                 history, built.place, identify=by_header(), rate=rate, seconds=seconds, connections=many
             )
             return list(history.calls)
 
-        assert {call.outcome for call in await load("before", 0.2)} == {Outcome.OK}
+        for _ in range(5):  # on a busy machine the first ones may take longer than the policy lets them
+            before = {call.outcome for call in await load("before", 0.2)}
+            if before == {Outcome.OK}:
+                break
+        assert before == {Outcome.OK}
         for name in links:
             hops = LINKS.index(name) + 1
             for link in built.links.values():
                 link.all += link.requests
                 link.requests = link.late = 0
             earlier = built.links[name].all / budget.SHARE if words == "defaults" else 0
-            spare[hops] = 0.0 if scenario.long else SPARE + earlier
+            under_way = 0 if mood is Mood.SILENT else CALLERS * RETRIES  # those of the silent are counted beforehand
+            spare[hops] = 0.0 if scenario.long else SPARE + earlier + under_way
             built.links[name].mood = mood
             calls = await load(f"bad-{hops}", seconds)
             assert Outcome.OK not in {call.outcome for call in calls}, "the fault did not bite"
