@@ -69,7 +69,7 @@ async def test_a_storm_is_no_larger_at_the_end_of_a_chain(scenario: Scenario, wo
             for link in built.links.values():
                 link.all += link.requests
                 link.requests = link.late = 0
-            earlier = built.links[name].all / budget.SHARE if words == "defaults" else 0
+            earlier = built.links[name].all / budget.SHARE
             under_way = 0 if mood is Mood.SILENT else CALLERS * RETRIES  # those of the silent are counted beforehand
             spare[hops] = 0.0 if scenario.long else SPARE + earlier + under_way
             built.links[name].mood = mood

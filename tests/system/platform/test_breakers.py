@@ -53,6 +53,7 @@ def reset(platform: Platform) -> None:
 
 def test_a_failing_service_is_left_alone_shown_and_taken_back(moods: Platform) -> None:
     reset(moods)
+    began = int(time.time())
     until(lambda: refused(ask(moods.gateway_port, FAILING)), "it opens")
     assert ask(moods.gateway_port, "/calm/x").status == 200
     until(lambda: shown(moods)["seen"]["opened"] >= 1, "it is shown")
@@ -61,7 +62,7 @@ def test_a_failing_service_is_left_alone_shown_and_taken_back(moods: Platform) -
     until(lambda: series(moods, "rejected_total") >= 1, "who was kept away is counted")
     assert (series(moods, "state"), series(moods, "opened_total") >= 1) == (0, True)
     assert "a circuit breaker changed" in moods.node_log()
-    past = until(lambda: since_it_opened(moods), "its history is told")
+    past = until(lambda: since_it_opened(moods, began), "its history is told")
     # the node looks once a second: what lasts less may not be seen
     assert [one["state"] for one in past] in (["open", "half-open", "closed"], ["open", "closed"])
     assert "requests failed; it opens at " in past[0]["reason"]  # as counted when the node looked
@@ -69,11 +70,11 @@ def test_a_failing_service_is_left_alone_shown_and_taken_back(moods: Platform) -
     assert "all probes succeeded" in moods("service", "history", "web").out
 
 
-def since_it_opened(platform: Platform) -> list[Any]:
-    """What the breaker did by itself from its last opening on, once it has closed."""
-    past = [one for one in history(platform) if not one["forced"]]
+def since_it_opened(platform: Platform, began: int) -> list[Any]:
+    """What the breaker did by itself from its last opening on, of what it did since `began`; once it has closed."""
+    past = [one for one in history(platform) if not one["forced"] and one["at"] >= began]
     opened = max((at for at, one in enumerate(past) if one["state"] == "open"), default=0)
-    return past[opened:] if past and past[-1]["state"] == "closed" else []
+    return past[opened:] if past and (past[opened]["state"], past[-1]["state"]) == ("open", "closed") else []
 
 
 def series(platform: Platform, name: str) -> float:
