@@ -43,6 +43,10 @@ log = Log("node")
 WISHES_SHARE = 0.1
 """Share of the time that the supervisor's look at the facts may take: with 20,000 instances it takes 5 ms each time."""
 REPORT_EVERY = 1.0
+REPORT_AFTER_ROUTING = 0.2
+"""Seconds between two reports at least of which each only says that the gateway runs newer facts."""
+REPORTS_SHARE = 0.05
+"""Share of the time that such reports may take."""
 ALIVE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPING})
 REPORT_AFTER_CHANGE = 0.05
 """Seconds between two looks whether an instance entered another phase, so that `ps` and `wait` see it soon."""
@@ -116,14 +120,21 @@ class Node:
         return Elsewhere(frozenset(one.id for one in others), frozenset(passing))
 
     async def report(self) -> None:
-        """Tell the control plane how this node is, for ever, and at once when an instance enters another phase."""
+        """Tell the control plane how this node is, for ever.
+
+        At once when an instance enters another phase, and soon when the gateway runs newer facts: others wait for both.
+        """
         told: object = None
-        due = 0.0
+        due = soon = 0.0
+        routed = 0
         while True:
             seen = [(child.instance, child.phase) for child in self.supervisor.report()]
-            if seen != told or self._clock.now() >= due:
+            now, revision = self._clock.now(), self.driver.report().revision
+            if seen != told or now >= due or (revision != routed and now >= soon):
                 await self.tell()
-                told, due = seen, self._clock.now() + REPORT_EVERY
+                took = self._clock.now() - now
+                told, due, routed = seen, now + took + REPORT_EVERY, revision
+                soon = now + max(REPORT_AFTER_ROUTING, took / REPORTS_SHARE)
             await self._clock.sleep(REPORT_AFTER_CHANGE)
 
     async def tell(self) -> None:
