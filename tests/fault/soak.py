@@ -1,9 +1,9 @@
 """Hours of a whole platform under load, churn and faults: `make soak` (8 h), `SOAK=10m make soak` (short form).
 
 Twenty small services, 100 requests a second, one registration or write a second, a random fault every 30 s. After each
-fault the platform must be right again and every promise is judged over what happened since the one before; memory,
-descriptors, tasks and old workers of our own processes are sampled all along, and their slope is told at the end. Before
-that, every kind of fault happens a few times in quick succession: what a process needs at most it has then needed.
+fault the platform must be right again and every promise is judged over what happened since the one before. First
+every kind of fault happens a few times in quick succession: what a process needs at most it has then needed. In the second half
+of the time our own processes are not ended any more; memory, descriptors and tasks are sampled, and their slope is told.
 A request may fail only while a fault that must cost something is open, and only of the service that it hit.
 """
 
@@ -37,7 +37,7 @@ from tests.fault.drivers.http import Answer, Broken, Client
 from tests.fault.drivers.pace import paced
 from tests.fault.drivers.upstream import Upstream, upstreams
 from tests.fault.platform import Fleet, Parts, own_fleet
-from tests.fault.soak_faults import FAULTS
+from tests.fault.soak_faults import FATAL, FAULTS
 
 SERVICES = 20
 PAIRS = 6
@@ -135,6 +135,8 @@ class Soak:
     faults: Counter[str] = field(default_factory=Counter)
     bag: list[str] = field(default_factory=list)
     """Faults that are still to come in this round."""
+    sparing: bool = False
+    """No process of ours is ended any more; see `FATAL`."""
     took: list[float] = field(default_factory=list)
     """Seconds from the end of each fault until everything agreed."""
     excused: int = 0
@@ -255,7 +257,8 @@ class Soak:
     async def fault(self) -> str:
         """One fault, from its beginning to its end; what it may cost is excused. All of them in random order, again and again."""
         if not self.bag:
-            self.bag = self.rng.sample(sorted(FAULTS), len(FAULTS))
+            names = sorted(FAULTS.keys() - (FATAL if self.sparing else frozenset()))
+            self.bag = self.rng.sample(names, len(names))
         name = self.bag.pop()
         await FAULTS[name](self)
         self.faults[name] += 1
@@ -361,11 +364,14 @@ class Soak:
             )
             for _ in range(ROUNDS * len(FAULTS)):
                 await self.fault_and_judgement()
-            self.samples.clear()
-            until = time.monotonic() + self.seconds
-            say("every kind of fault has happened; the measuring begins")
+            half, until = time.monotonic() + self.seconds / 2, time.monotonic() + self.seconds
+            say("every kind of fault has happened; now in random order")
             while time.monotonic() < until:
                 began = time.monotonic()
+                if began >= half and not self.sparing:
+                    self.sparing, self.bag = True, []
+                    self.samples.clear()
+                    say("our own processes are spared from now on, and measured")
                 await self.fault_and_judgement()
                 await asyncio.sleep(max(0.0, min(FAULT_EVERY - (time.monotonic() - began), until - time.monotonic())))
             await self.judge("the end")

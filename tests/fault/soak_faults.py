@@ -95,6 +95,10 @@ FAULTS: dict[str, Callable[[Soak], Awaitable[None]]] = {
 }
 
 
+FATAL = frozenset({"kill the control plane", "kill an haproxy worker"})
+"""They end a process of ours. A second half is spared them, for a life of minutes tells nothing of its memory."""
+
+
 async def _serves(client: Client) -> bool:
     try:
         return (await client.ask("GET", "/s00/x", timeout=1.0)).status == 200
