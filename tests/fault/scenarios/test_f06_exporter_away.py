@@ -33,6 +33,8 @@ pytestmark = [
 RATE = 150.0
 SLOWER = 1.05
 """p99 with a target that is away over p99 with one that answers, in windows in turn; judged in the long form."""
+FELT = 0.0005
+"""Seconds: of a p99 below a millisecond, a twentieth is less than the scheduler's own play."""
 GROWTH = 64 << 20
 """Bytes by which the app may grow beyond the one whose spans are taken: its bounded queues, filled."""
 
@@ -83,7 +85,7 @@ async def test_requests_do_not_notice_that_nobody_takes_their_spans(scenario: Sc
     assert taken > 0, "without spans there is nothing to compare with"
     assert max(sizes.values()) - sizes["taken"] <= GROWTH
     if scenario.long:
-        assert max(times.values()) <= SLOWER
+        assert max(p99.values()) <= max(SLOWER * p99["taken"], p99["taken"] + FELT), times
 
 
 def tail(calls: list[Call]) -> float:
