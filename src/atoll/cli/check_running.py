@@ -12,6 +12,7 @@ from atoll.cli.check_health import control_plane_findings, node_findings
 from atoll.cli.facts import V1, nodes
 from atoll.cli.leftovers import left_behind
 from atoll.errors import AtollError
+from atoll.gateway.config import Files
 from atoll.gateway.process import alive, recorded
 from atoll.kit.listeners import Listener, listeners
 from atoll.model.answers import Status
@@ -80,7 +81,7 @@ def port_finding(name: str, host: str, port: int, holders: list[Listener], ours:
 def family(settings: Settings) -> set[int]:
     """The node, what it started or took over from the node before it, and every process below those."""
     node = nodefile.read(settings)
-    proxy = recorded(settings.run / "haproxy" / "master.pid")
+    proxy = recorded(Files(settings.run / "haproxy").pid)
     roots = {node.pid} if node is not None else set()
     roots |= {pid for found in left_behind(settings) for pid, _ in (found.keeper, found.child or found.keeper)}
     roots |= {proxy.pid} if proxy is not None and alive(proxy) else set()

@@ -44,7 +44,7 @@ def end_all(settings: Settings) -> int:
 
 async def _end_gateway(settings: Settings) -> int:
     files = Files(settings.run / "haproxy")
-    if not (files.root / "master.pid").exists():
+    if not files.pid.exists():
         return 0
     binary = find_binary(settings.gateway.binary)
     master = Master(binary, ConfigFolder(settings.state / "gateway"), files, os.environ, SystemClock(), Log("gateway"))

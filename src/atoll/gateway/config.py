@@ -73,6 +73,11 @@ class Files:
         return self.root / "master.sock"
 
     @property
+    def pid(self) -> Path:
+        """Which master runs: pid, start time and boot (`process.recorded`)."""
+        return self.root / "master.pid"
+
+    @property
     def peer(self) -> Path:
         """Where an old worker hands its stick tables to the new one."""
         return self.root / "peer.sock"

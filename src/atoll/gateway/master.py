@@ -66,11 +66,10 @@ class Master:
         self._environment = binary.environment(environ)
         self._clock = clock
         self._log = log
-        self._pid_file = files.root / "master.pid"
 
     async def adopt(self) -> bool:
         """Take over a master that an earlier node left running; False when there is none that answers."""
-        found = await asyncio.to_thread(recorded, self._pid_file)
+        found = await asyncio.to_thread(recorded, self.files.pid)
         if found is None or not await asyncio.to_thread(alive, found):
             return False
         self.process = found
@@ -228,7 +227,7 @@ class Master:
                     await _signal(group, signal.SIGKILL)
             await self._gone(group, 1.0)
             reap(process.pid)
-        await asyncio.to_thread(self._pid_file.unlink, missing_ok=True)
+        await asyncio.to_thread(self.files.pid.unlink, missing_ok=True)
         self.output.close()
 
     async def _finished(self, leader: int, group: list[Identity], grace: float) -> bool:
@@ -314,7 +313,7 @@ class Master:
 
     def _spawn(self, argv: list[str], output: int) -> Identity:
         process = spawn(argv, environment=self._environment, output=output)
-        replace_file(self._pid_file, msgspec.json.encode(process), durable=False)
+        replace_file(self.files.pid, msgspec.json.encode(process), durable=False)
         return process
 
     def _prepare(self, folder: Path) -> list[Identity]:
@@ -322,7 +321,7 @@ class Master:
         private_folder(self.files.root)
         # what was dumped before an earlier reload is old news now
         replace_file(self.files.state, b"1\n", durable=False)
-        earlier = recorded(self._pid_file)
+        earlier = recorded(self.files.pid)
         left = [process for process in self.orphans if alive(process)]
         left += members(earlier) if earlier is not None else []
         self._refuse_taken_ports(folder, {process.pid for process in left})

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from atoll.gateway.config import Files
 from atoll.gateway.process import Identity, alive, identity, recorded
 from atoll.kit.files import private_folder, replace_file
 from atoll.settings import Settings
@@ -68,7 +69,7 @@ class Claims:
         """This process is the node of a platform that needs `ports`."""
         me = identity(os.getpid())
         assert me is not None, "a process that runs has an entry in /proc"
-        claim = Claim(str(settings.state), tuple(ports), me, str(settings.run / "haproxy" / "master.pid"))
+        claim = Claim(str(settings.state), tuple(ports), me, str(Files(settings.run / "haproxy").pid))
         replace_file(
             private_folder(self._folder) / self._file(settings).name, msgspec.json.encode(claim), durable=False
         )

@@ -39,7 +39,7 @@ async def _serves_again(world: World, within: float = 5.0) -> float:
 
 
 async def _everybody(world: World) -> set[int]:
-    master = recorded(world.driver._master._pid_file)  # type: ignore[union-attr]
+    master = recorded(world.driver.files.pid)
     return {process.pid for process in members(master)} if master else set()
 
 

@@ -283,11 +283,10 @@ async def a_world(**knobs: Any) -> AsyncIterator[World]:
 
 def end_all(driver: Driver) -> None:
     """Kill whatever HAProxy still runs for this driver's folders."""
-    if driver._master is not None:
-        found = recorded(driver._master.files.root / "master.pid")
-        for process in members(found) if found is not None else []:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-        if found is not None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(found.pid, 0)
+    found = recorded(driver.files.pid)
+    for process in members(found) if found is not None else []:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    if found is not None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(found.pid, 0)
