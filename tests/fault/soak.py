@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from atoll.cli.numbers import seconds as duration
+from atoll.registry.leases import ENDED_LIMIT
 from atoll.testing.history import Call, History, Outcome
 from atoll.testing.promises import Breach, acked_is_durable, lease_floor, refused_did_not_happen, revisions_grow
 from tests.fault.checks.slope import Slope, slope
@@ -52,7 +53,7 @@ NOTICED = 2.5
 """Seconds from a fault's end to the first look: reports are a second old, so right before that means nothing."""
 GUESTS = 10
 GUEST_TTL = 10.0
-FILLING = 1000
+FILLING = ENDED_LIMIT
 """Registrations before the measuring begins, as many at a time as go: what is bounded is full then."""
 ROUNDS = 2
 """Times that every kind of fault happens before the measuring begins: what is taken for the first time is no growth."""

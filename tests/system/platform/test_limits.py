@@ -16,10 +16,12 @@ PROJECT = """
 name: narrow
 services:
   web: {command: python service.py, healthcheck: {http: /healthz}, max_concurrency: 3}
-  desk: {command: python service.py, healthcheck: {http: /healthz}, instance_concurrency: 2, queue: {size: 2, timeout: 200ms}}
+  wide: {command: python service.py, healthcheck: {http: /healthz}, max_concurrency: 5}
+  desk: {command: python service.py, healthcheck: {http: /healthz}, instance_concurrency: 2, queue: {size: 2, timeout: 500ms}}
 gateway:
   routes:
     - {match: {path_prefix: /web}, service: web}
+    - {match: {path_prefix: /wide}, service: wide}
     - {match: {path_prefix: /desk}, service: desk}
 """
 
@@ -27,7 +29,7 @@ gateway:
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Platform]:
     with running(PROJECT) as platform:
-        for path in ("/web/x", "/desk/x"):
+        for path in ("/web/x", "/wide/x", "/desk/x"):
             until(lambda path=path: ask(platform.gateway_port, path).status == 200, "the gateway reaches it")  # type: ignore[misc]
         yield platform
 
@@ -44,19 +46,19 @@ def metrics(platform: Platform) -> str:
 
 
 def test_what_is_too_much_is_refused_counted_and_explained(narrow: Platform) -> None:
-    assert answers(narrow, "/web/x?ms=700", 8) == {"200": 3, "too-busy": 5}
+    assert answers(narrow, "/web/x?ms=1200", 8) == {"200": 3, "too-busy": 5}
     until(lambda: 'limit="web"} 5' in metrics(narrow), "the refusals are counted")
     told = narrow("explain", "web", "--json").json["parts"][0]["policy"]
     assert ("max_concurrency", "3", "services.web") in {(one["field"], one["text"], one["origin"]) for one in told}
 
 
 def test_what_waits_too_long_and_what_cannot_wait_is_refused(narrow: Platform) -> None:
-    assert answers(narrow, "/desk/x?ms=700", 7) == {"200": 2, "queue-timeout": 2, "queue-full": 3}
+    assert answers(narrow, "/desk/x?ms=1200", 7) == {"200": 2, "queue-timeout": 2, "queue-full": 3}
 
 
 def test_another_limit_holds_without_a_reload(narrow: Platform) -> None:
     before = narrow.gateway()["reloads"]
-    narrow.edit("max_concurrency: 3", "max_concurrency: 6")
+    narrow.edit("max_concurrency: 5", "max_concurrency: 6")
     assert narrow("apply", "--yes").code == 0
-    until(lambda: answers(narrow, "/web/x?ms=300", 8) == {"200": 6, "too-busy": 2}, "it holds")
+    until(lambda: answers(narrow, "/wide/x?ms=500", 8) == {"200": 6, "too-busy": 2}, "it holds")
     assert narrow.gateway()["reloads"] == before
