@@ -180,14 +180,16 @@ class Soak:
                         call.refused(_why(answer))
 
     async def fill(self, places: list[Upstream]) -> None:
-        """Fill what is bounded, so that growth after it is growth."""
+        """Fill what is bounded, so that growth after it is growth. Nothing that is to be judged may happen meanwhile."""
         with Client(
             self.fleet.settings.socket, headers={"Authorization": f"Bearer {self.fleet.platform.token}"}
         ) as api:
             for number in range(FILLING):
-                path = f"/api/v1/services/guests/instances/g-{number % GUESTS}"
+                path = f"/api/v1/services/filling/instances/f-{number % GUESTS}"
                 await api.ask("PUT", path, {"port": places[number % GUESTS].port, "ttl": GUEST_TTL})
                 await api.ask("DELETE", path)
+        self.judged = (await self.do("GET", "/status"))["revision"]
+        self.facts.calls = []
 
     async def churn(self, places: list[Upstream]) -> None:
         """One write or registration a second, and renewals of those who are registered."""
@@ -347,7 +349,6 @@ class Soak:
         """Until the time is over."""
         async with upstreams(*(f"g-{number}" for number in range(GUESTS))) as places, asyncio.TaskGroup() as group:
             await self.fill(places)
-            self.judged = (await self.do("GET", "/status"))["revision"]
             for number in range(CONNECTIONS):
                 group.create_task(self.load(number))
             group.create_task(self.churn(places))
@@ -370,13 +371,21 @@ class Soak:
             while time.monotonic() < until:
                 began = time.monotonic()
                 if began >= half and not self.sparing:
-                    self.sparing, self.bag = True, []
-                    self.samples.clear()
-                    say("our own processes are spared from now on, and measured")
+                    await self.spare(places)
                 await self.fault_and_judgement()
                 await asyncio.sleep(max(0.0, min(FAULT_EVERY - (time.monotonic() - began), until - time.monotonic())))
             await self.judge("the end")
             self.stop.set()
+
+    async def spare(self, places: list[Upstream]) -> None:
+        """End none of our own processes any more, and measure them. What is bounded ended with the last one: it is filled again."""
+        self.churning.clear()
+        await self.at_rest.wait()
+        await self.fill(places)
+        self.churning.set()
+        self.sparing, self.bag = True, []
+        self.samples.clear()
+        say("our own processes are spared from now on, and measured")
 
     async def fault_and_judgement(self) -> None:
         """The next fault, and what is to be said of it."""
