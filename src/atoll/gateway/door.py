@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from atoll.gateway import injection, kept, request_log, trace
+from atoll.gateway import failover, injection, kept, request_log, trace
 from atoll.gateway.config import DOOR, FALLBACKS, NOBODY, map_path
 from atoll.gateway.fallback import FALLS
 from atoll.gateway.limits import BUSY, FULL
@@ -76,6 +76,8 @@ _DOOR = f"""\
   use-server fresh if long or {{ method POST PUT PATCH }} !sized
   acl failed res.hdr(x-atoll-status) -m found
   http-response set-var({MARK}) res.hdr(x-atoll-told)
+"""
+_OF_ATTEMPT = f"""\
   http-response set-status {AGAIN} if {{ status {UNUSED} }}
   http-response del-header x-atoll- -m beg if !failed
   http-response allow if !failed
@@ -158,11 +160,11 @@ _TOLD_OF = f"""\
 """
 
 
-def door_section(attempt: Path, instead: Path, pages: Iterable[Page]) -> str:
+def door_section(attempt: Path, instead: Path, pages: Iterable[Page], *, fails_over: bool) -> str:
     """The section."""
     rules = f"""\
 {section("backend", DOOR, "from", "base")}
-{_DOOR}{giving("http-response", pages)}{_RESTORED}\
+{_DOOR}{failover.BESIDE if fails_over else ""}{_OF_ATTEMPT}{giving("http-response", pages)}{_RESTORED}\
   http-response del-header x-atoll- -m beg
   http-after-response set-header x-fallback static if {{ var({MARK}) -m beg {SERVED}static }}
   http-after-response set-header retry-after %[var(txn.later)] if {{ var(txn.later) -m found }}

@@ -1,9 +1,9 @@
 """Which group of a service its requests go to: HAProxy's rules, and the decision that keeps them from flapping.
 
 A verdict with the flag `f` is of a service with groups. HAProxy then reads the service's line of the map, `<section>^
-<service>^<mark>` for each group (no mark: go where the verdict says) in the order in which they are to be asked, and takes the first of which an instance
+<service>^<name>^<mark>` for each group (no mark: go where the verdict says) in the order in which they are to be asked, and takes the first of which an instance
 takes requests: the moment a group has none, within the request, and without anybody's help. The rules are in the file
-only while some service has groups, and only requests to such services pass them.
+only while some service has groups, and only requests to such services pass them (and one rule each answer).
 
 What HAProxy does not decide is `decide`, once a second: a group whose breaker is open, or on which too many requests
 failed, is left; requests return to an earlier one when that has been well for as long as the service says. It orders
@@ -50,12 +50,21 @@ def rules(settled: str) -> str:
     lines += [
         f"  http-request set-var-fmt(txn.at) %[var(txn.at),field(1,|,9)]|{section}|{service}|%[var(txn.at),field(12,|,0)]{where} {behind}",
         f"  http-request set-var-fmt(txn.at) %[var(txn.at),field(1,|,2)]|{section}|{service}|%[var(txn.at),field(5,|,0)]{where} !{behind}",
-        f"  http-request set-var({MARK}) str({FAILED_OVER}) if {{ var({_GROUP}) -m end ^{FAILED_OVER} }}",
+        f"  http-request set-var({MARK}) str({FAILED_OVER}) if {_MOVED}",
         settled,
     ]
     return "\n".join(lines) + "\n"
 
 
+_MOVED = f"{{ var({_GROUP}) -m end ^{FAILED_OVER} }}"
+ANSWER = f"""\
+  http-after-response set-header x-failover %[var({_GROUP}),field(3,^)] if {_MOVED}
+"""
+"""Of both HTTP edges: who asked is told which group served, also when a fallback was taken of that."""
+BESIDE = f"""\
+  http-response set-var({MARK}) var({MARK}),concat(@{FAILED_OVER}) if {_MOVED} {{ res.hdr(x-atoll-told) -m found }}
+"""
+"""Of DOOR, where the mark becomes what was told of behind it."""
 CONDITIONS = f"""\
   acl grouped var({_GROUPS}) -m found
   acl chosen var({_GROUP}) -m found
@@ -202,5 +211,7 @@ def failover_entries(every: Iterable[Failovers], standings: Mapping[ServiceName,
         marks = (FAILED_OVER if index else _first_mark(said) for index in order)
         yield (
             said.service,
-            "|".join(f"{group.section}^{group.service}^{mark}" for group, mark in zip(words, marks, strict=True)),
+            "|".join(
+                f"{group.section}^{group.service}^{group.name}^{mark}" for group, mark in zip(words, marks, strict=True)
+            ),
         )

@@ -126,7 +126,7 @@ _FAILOVER_SHORT = failover.rules(f"  http-request allow if {_SETTLED} !odd {{ pa
 # Last of all rules: what has no groups is done with.
 _FAILOVER = failover.rules("  http-request allow").rstrip()
 _FAILOVER_MESH = f"""\
-{failover.CONDITIONS}  http-request allow if !{{ var(txn.at) -m end {failover.FLAG} }}
+{failover.ANSWER}{failover.CONDITIONS}  http-request allow if !{{ var(txn.at) -m end {failover.FLAG} }}
 {failover.rules("  http-request allow")}"""
 
 
@@ -144,7 +144,7 @@ def gateway_frontend(config: GatewayConfig, settings: Gateway, *, logged: bool =
         _OWNERSHIP.rstrip(),
         (trace.REQUEST_ID if logged else _REQUEST_ID).rstrip(),
         _SHORT_WAY.rstrip(),
-        *([failover.CONDITIONS + _FAILOVER_SHORT] if config.fails_over else []),
+        *([failover.ANSWER + failover.CONDITIONS + _FAILOVER_SHORT] if config.fails_over else []),
         _NORMALISE.rstrip(),
         *_long_way(config.header_sets),
         _DRAW.rstrip(),

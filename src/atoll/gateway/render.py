@@ -102,7 +102,7 @@ def render(
         attempt_frontend(files.attempt, copies=config.copies, logged=logged),
         given_section(config.pages),
         instead_frontend(files.instead, copies=config.copies, logged=logged),
-        door_section(files.attempt, files.instead, config.pages),
+        door_section(files.attempt, files.instead, config.pages, fails_over=config.fails_over),
         *([kept_sections()] if config.copies else []),
         budget.budget_section(),
         breaker.breaker_section(PEERS),

@@ -16,6 +16,7 @@ from atoll.gateway import budget
 from atoll.gateway.config import DOOR
 from atoll.gateway.request_log import RequestLog
 from atoll.model.breaker import Breaker, BreakerState, BreakerWord
+from atoll.model.failover import Failover, parse_group
 from atoll.model.fallback import Fallback, LastGood, Other
 from atoll.model.names import PathText, RouteName, ServiceName
 from atoll.model.page import Page
@@ -495,3 +496,37 @@ def test_a_copy_that_is_too_old_is_not_given(shop: tuple[Shop, Running]) -> None
         assert time.monotonic() < end
         time.sleep(0.1)
     assert asks(shop, "/short/a", down=True).status == 503
+
+
+def test_an_answer_says_that_another_group_served_and_that_a_fallback_was_taken_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "requests.sock"
+    groups = Failover(groups=(parse_group("far"), parse_group("moody")))
+    first = free_range(2)
+    settings = small_settings(mesh_ports=first, mesh_count=2)
+    with Moody("moody") as moody, Lines(path) as lines:
+        facts = snapshot_of(
+            [service("far", failover=groups, mesh_index=0), service("moody", mesh_index=1)],
+            [instance("moody", moody.port)],
+            [route("plain", Policy(), "far"), route("static", STATIC, "far"), route("near", STATIC)],
+        )
+        with running(facts, tmp_path, settings, log=RequestLog(socket=path, ring_bytes=1 << 20)) as haproxy:
+            told = {
+                asked: (haproxy.ask(asked).header("x-failover"), haproxy.ask(asked).header("x-fallback"))
+                for asked in ("/plain/x", "/static/x", "/static/503", "/near/x", "/near/503")
+            }
+            assert told == {
+                "/plain/x": ("moody", None),
+                "/static/x": ("moody", None),
+                "/static/503": ("moody", "static"),
+                "/near/x": (None, None),
+                "/near/503": (None, "static"),
+            }
+            assert haproxy.ask("/x", port=first).header("x-failover") == "moody", "on the mesh too"
+
+            def mark(asked: str) -> str:
+                return lines.next(lambda line: line["Edge"] == "gateway" and line["Path"] == asked)["Mark"]
+
+            assert mark("/plain/x") == "failover"
+            assert (mark("/static/x")[:5], mark("/static/x")[-11:]) == ("@one:", "@0@failover")
+            assert mark("/static/503") == "fallback-static:503@@0@failover"
+            assert mark("/near/503") == "fallback-static:503@@0"

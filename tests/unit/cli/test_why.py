@@ -115,6 +115,8 @@ CASES: list[tuple[str, Case, str, str]] = [
     ("its own 404", Case(trace=TRACE, hops=(hop(404, "", "orders-1"),)), "service-refused", "answered 404"),
     ("fine", Case(trace=TRACE, hops=(hop(200, "", "orders-1"),)), "ok", "nothing failed"),
     ("retried", Case(trace=TRACE, hops=(hop(200, "", "orders-2", attempts=2, moved=True),)), "ok", "at attempt 2 on another instance"),
+    ("by a failover group", Case(trace=TRACE, hops=(hop(200, "", "lite-1", mark="failover"),)), "ok", "answered 200 by lite-1 in 20.0 ms, by a failover group"),
+    ("by a fallback of a failover group", Case(trace=TRACE, hops=(hop(203, mark="failover", fallback="static"),)), "ok", "20.0 ms, by a failover group, by a fallback (static)"),
     ("slow callee", Case(trace=TRACE, hops=(hop(200, "", "orders-1", took_ms=900.0), inner(200, "", "payments-1", took_ms=800.0))), "slow", "800 ms of it in payments-1"),
     ("a failure that was made good", Case(trace=TRACE, hops=(hop(200, "", "orders-1"), inner(503, "SC")), known=KNOWN), "ok", "nothing failed"),
     ("the innermost is the cause", Case(trace=TRACE, hops=(hop(502, "", "orders-1"), inner(503, "SC")), known=KNOWN), "no-instance", "payments"),

@@ -140,9 +140,12 @@ def test_a_group_that_is_well_is_only_left_for_an_earlier_one_that_was_well_for_
 
 def test_the_line_begins_with_the_group_where_requests_go_and_marks_all_but_the_first() -> None:
     (line,) = failover_entries([SAID], {ORDERS: 2})
-    assert line == ("orders", "slot:2^lite^failover|slot:1^orders^|orders:z:b^orders^failover")
+    assert line == (
+        "orders",
+        "slot:2^lite^lite^failover|slot:1^orders^orders^|orders:z:b^orders^orders@zone:b^failover",
+    )
     assert dict(failover_entries([SAID], {})) == {
-        "orders": "slot:1^orders^|orders:z:b^orders^failover|slot:2^lite^failover"
+        "orders": "slot:1^orders^orders^|orders:z:b^orders^orders@zone:b^failover|slot:2^lite^lite^failover"
     }
 
 

@@ -6,7 +6,7 @@ import re
 
 from atoll.cli.numbers import took
 from atoll.cli.why.evidence import Case, Hop, Verdict
-from atoll.cli.why.words import SLOW_MS, duration, quote, request_of, verdict, whom
+from atoll.cli.why.words import SLOW_MS, duration, instead, quote, request_of, verdict, whom
 from atoll.errors import Origin
 
 ANSWERED = 0.05
@@ -69,13 +69,13 @@ def succeeded(case: Case, hop: Hop) -> Verdict:
     again = f", at attempt {hop.attempts}" + (" on another instance" if hop.moved else "") if hop.attempts > 1 else ""
     slow = slowest(case, hop)
     if hop.took_ms < SLOW_MS:
-        words = f"nothing failed: {request_of(hop)} was answered {hop.status} by {whom(hop)} in {duration(hop)}{again}"
+        words = f"nothing failed: {request_of(hop)} was answered {hop.status} by {whom(hop)} in {duration(hop)}{again}{instead(hop)}"
         return verdict(hop, "ok", 70, "", words)
     part = next((one for one in case.parts if one.service == slow.service), None)
     inside = f"; there, {took(part.ms)} in {part.name}" if part is not None and part.name != slow.method else ""
     return verdict(
         hop, "slow", 75, Origin.SERVICE,
-        f"nothing failed, but it took {duration(hop)}: {duration(slow)} of it in {whom(slow)} ({slow.method} {slow.path}){inside}{again}",
+        f"nothing failed, but it took {duration(hop)}: {duration(slow)} of it in {whom(slow)} ({slow.method} {slow.path}){inside}{again}{instead(hop)}",
         f"atoll traces {case.trace}", f"atoll red {slow.service}",
     )  # fmt: skip
 

@@ -40,7 +40,9 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     moved: bool = False
     """Another instance got the last attempt."""
     mark: str = ""
-    """What a policy did with it: `open`, `forced`, `probe` …; empty: nothing."""
+    """What a policy did with it: `open`, `forced`, `probe`, `failover` …; empty: nothing."""
+    fallback: str = ""
+    """What was given in the service's place; empty: nothing."""
 
     @property
     def end(self) -> float:

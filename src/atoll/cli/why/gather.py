@@ -14,6 +14,7 @@ from atoll.cli.why.answered import GRAVE
 from atoll.cli.why.evidence import BEFORE, DURING, Case, End, Hop, Item, Said, Why
 from atoll.cli.why.reading import ends_of, hops_of, is_request_id, parts_of, said_of, trace_of
 from atoll.cli.why.rules import focus, judge
+from atoll.cli.why.words import instead
 from atoll.errors import AtollError, BadRequest, InvalidValue, NotFound, TelemetryUnavailable
 from atoll.gateway.explain import explain
 from atoll.kit.text import scrub
@@ -263,7 +264,7 @@ def _line(hop: Hop) -> str:
     whom = hop.instance or (f"{hop.service}, by no instance" if hop.service else "nobody")
     again = f", attempt {hop.attempts}" if hop.attempts > 1 else ""
     ended = f", ended {hop.termination}" if hop.termination else ""
-    return f"{hop.edge}: {hop.method} {hop.path} → {hop.status or 'no answer'} of {whom} in {took(hop.took_ms)}{again}{ended}"
+    return f"{hop.edge}: {hop.method} {hop.path} → {hop.status or 'no answer'} of {whom} in {took(hop.took_ms)}{again}{instead(hop)}{ended}"
 
 
 def _ended(end: End) -> Item:

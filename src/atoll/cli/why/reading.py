@@ -79,6 +79,7 @@ def _hop(span: SpanView, began: float, above: tuple[str, ...]) -> Hop:
         attempts=int(said["atoll.attempts"]) if said.get("atoll.attempts", "").isdecimal() else 1,
         moved=said.get("atoll.redispatched") == "true",
         mark=said.get("atoll.mark", ""),
+        fallback=said.get("atoll.fallback", ""),
     )
 
 

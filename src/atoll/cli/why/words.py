@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atoll.cli.numbers import took
 from atoll.cli.why.evidence import Case, Hop, Said, Verdict
+from atoll.gateway.failover import FAILED_OVER
 from atoll.kit.text import scrub
 
 SLOW_MS = 100.0
@@ -29,6 +30,13 @@ def weaker(one: Verdict) -> Verdict:
 def whom(hop: Hop) -> str:
     """Who had the request, as exactly as is known."""
     return hop.instance or hop.service or "the service"
+
+
+def instead(hop: Hop) -> str:
+    """What served in place of what was asked for, to stand behind a sentence; empty: nothing did."""
+    over = ", by a failover group" if hop.mark == FAILED_OVER else ""
+    given = f", by a fallback ({scrub(hop.fallback, limit=20)})" if hop.fallback else ""
+    return over + given
 
 
 def request_of(hop: Hop) -> str:

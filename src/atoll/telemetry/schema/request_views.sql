@@ -12,8 +12,8 @@ DROP VIEW IF EXISTS raw_requests_read;
 CREATE MATERIALIZED VIEW raw_requests_read TO read_requests AS
 WITH
     splitByChar('|', Target, 3) AS target,
-    splitByChar('@', r.Mark, 3) AS told,
-    length(told) = 3 AS around,
+    splitByChar('@', r.Mark, 4) AS told,
+    length(told) >= 3 AS around,
     multiIf(around, told[1], r.Mark = '-', '', r.Mark) AS mark,
     if(around, told[2], r.Server) AS server,
     if(around, told[3], r.Retries) AS retries,
@@ -57,7 +57,7 @@ SELECT
     if(served, substring(splitByChar(':', mark, 2)[1], 10), '') AS Fallback,
     multiIf(Attempt, mark, served, splitByChar(':', mark, 2)[2], '') AS Failure,
     if(startsWith(mark, 'grpc='), toUInt8OrZero(substring(mark, 6)), 0) AS Grpc,
-    if(Attempt OR served OR Grpc > 0, '', mark) AS Mark,
+    multiIf(Attempt OR Grpc > 0, '', served OR mark = '', told[4], mark) AS Mark,
     headers[2] AS Host,
     if(r.Path = '-', '', toValidUTF8(r.Path)) AS Path,
     headers[3] AS UserAgent

@@ -363,3 +363,20 @@ def test_a_fixed_answer_tells_what_had_failed(engine: Engine) -> None:
         "breaker-open",
         False,
     )
+
+
+@pytest.mark.parametrize(
+    ("mark", "fallback", "said"),
+    [
+        ("@lite-1:0123abcd@0@failover", None, "failover"),
+        ("probe@lite-1:0123abcd@0@failover", None, "probe"),
+        ("fallback-static:503@@0@failover", "static", "failover"),
+    ],
+)
+def test_a_way_around_a_failover_group_does_not_hide_that_there_was_one(
+    engine: Engine, mark: str, fallback: str | None, said: str
+) -> None:
+    write(engine, {"Server": "main", "Mark": mark})
+    (span,) = spans(engine)
+    told = span["SpanAttributes"]
+    assert (told.get("atoll.fallback"), told["atoll.mark"]) == (fallback, said)
