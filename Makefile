@@ -3,6 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+# in 10 s what takes pip 50
+UV := $(BIN)/uv pip install -q --python $(BIN)/python
 FAULT_TOOLS := strace iproute2 libfaketime
 
 .PHONY: setup demo test lint system fault soak bench bench-gateway-short docs lock clean
@@ -12,8 +15,8 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -m venv $(VENV)
 	@echo "installing atoll, its tools and the demo's libraries into $(VENV) …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@$(PIP) uv && $(UV) --compile-bytecode -r requirements.lock && $(UV) --no-deps -e . || \
+	  { echo "pip, which knows the mirrors of pip.conf, does what uv could not …"; $(PIP) -r requirements.lock && $(PIP) --no-deps -e .; }
 	@touch $@
 
 demo: setup
