@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from atoll.cli.check import Finding, Verdict
+from atoll.cli.numbers import age
 from atoll.model.answers import NodeView, Status
 from atoll.model.report import LoopReport, Phase
+from atoll.model.snapshot import Snapshot
 
 REPORT_AGE = 10.0
 """Seconds after which a node that still reports nothing is not well (it reports every second)."""
@@ -66,6 +68,25 @@ def control_plane_findings(status: Status) -> Iterator[Finding]:
         least, fix = REFUSED.get(code, (REFUSALS, f"the control plane's log says who asked for what (code {code})"))
         if count >= least:
             yield _warning("api", f"{count} requests were refused lately: {code}", fix)
+
+
+def maintenance_findings(facts: Snapshot, wall: float) -> Iterator[Finding]:
+    """What operators took out of the traffic, and services of which that leaves nobody."""
+    for said in sorted(facts.maintenance.values(), key=lambda each: each.target)[:SHOWN]:
+        if said.holds(wall):
+            lasting = f" for {age(said.until - wall)} more" if said.until else ""
+            out = sum(one.maintenance == said.target for one in facts.instances.values())
+            detail = f"{said.target} is out{lasting}, {out} instances with it: {said.reason}"
+            yield Finding(check="maintenance", detail=detail)
+    asked = {said.target for said in facts.maintenance.values()}
+    pools: dict[str, list[str]] = {}
+    for one in facts.instances.values():
+        pools.setdefault(one.service, []).append(one.maintenance)
+    for name in sorted(pools.keys() - asked):
+        if all(pools[name]):
+            words = sorted(set(pools[name]))
+            fix = "; ".join(f"atoll maint off {word}" for word in words)
+            yield _warning("maintenance", f"every instance of {name} is out, by {', '.join(words)}", fix)
 
 
 def node_findings(status: Status, nodes: Iterable[NodeView]) -> Iterator[Finding]:

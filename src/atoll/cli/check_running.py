@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from atoll.cli import nodefile
 from atoll.cli.api import Api
 from atoll.cli.check import Finding, Verdict
-from atoll.cli.check_health import control_plane_findings, node_findings
-from atoll.cli.facts import V1, nodes
+from atoll.cli.check_health import control_plane_findings, maintenance_findings, node_findings
+from atoll.cli.facts import V1, nodes, snapshot
 from atoll.cli.leftovers import left_behind
 from atoll.errors import AtollError
 from atoll.gateway.config import Files
 from atoll.gateway.process import alive, recorded
 from atoll.kit.listeners import Listener, listeners
 from atoll.model.answers import Status
+from atoll.model.keys import INSTANCES, MAINTENANCE
 from atoll.settings import Settings
 from atoll.supervisor import processes
 from atoll.wiring import telemetry_ports
@@ -112,6 +113,12 @@ def check_platform(settings: Settings | None, api: Api | None) -> Iterator[Findi
     yield Finding(check="platform", detail=f"control plane {status.version} answers (pid {status.pid})")
     yield from control_plane_findings(status)
     yield from node_findings(status, seen)
+
+
+def check_maintenance(api: Api | None, wall: float) -> Iterator[Finding]:
+    """What operators took out of the traffic."""
+    if api is not None:
+        yield from maintenance_findings(snapshot(api, INSTANCES, MAINTENANCE), wall)
 
 
 def check_dangling(settings: Settings) -> Iterator[Finding]:

@@ -55,7 +55,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "call": Entry("call", "Call a service by name, through the mesh."),
         "env": Entry("env", "Show the environment that a service gets, and why."),
         "service": Entry("service", "Look at and edit the registry."),
-        "maint": Entry("maint", "Show what is in maintenance; take services, instances or zones out and back."),
+        "maint": Entry(
+            "maint", "Show what is in maintenance; take services, instances, zones or machines out and back."
+        ),
         "failover": Entry("failover", "Show where requests of services with groups go; send them elsewhere, and back."),
         "health": Entry("health", "Exit 0 if the platform is ready, else 1."),
         "doctor": Entry("doctor", "Check this machine and platform; say how to fix what is wrong."),

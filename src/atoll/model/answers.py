@@ -141,7 +141,7 @@ class StateChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class MaintenanceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Take a service (`orders`), an instance (`orders/orders-2`) or a zone (`zone:b`) out of the traffic."""
+    """Take a service (`orders`), an instance (`orders/orders-2`), a zone (`zone:b`) or a machine (`node:m1`) out of the traffic."""
 
     target: str
     reason: str

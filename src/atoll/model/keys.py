@@ -33,7 +33,9 @@ def route_key(name: RouteName) -> Key:
 
 
 def maintenance_key(target: Target) -> Key:
-    """`maintenance/service/<name>`, `maintenance/instance/<service>/<id>` or `maintenance/zone/<zone>`."""
+    """`maintenance/service/<name>`, `maintenance/instance/<service>/<id>`, `maintenance/zone/<zone>` or `maintenance/node/<node>`."""
+    if target.node is not None:
+        return Key(f"{MAINTENANCE}node/{target.node}")
     if target.zone is not None:
         return Key(f"{MAINTENANCE}zone/{target.zone}")
     if target.instance is not None:

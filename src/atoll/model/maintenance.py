@@ -1,4 +1,4 @@
-"""An operator's word that takes an instance, a whole service or a zone out of the traffic, for a while or until taken back.
+"""An operator's word that takes an instance, a whole service, a zone or a machine out of the traffic, for a while or until taken back.
 
 A word is a fact of its own: it outlives the processes and registrations that it is about, and covers those that come
 later. What it covers gets no new requests and finishes those it has.
@@ -12,31 +12,41 @@ from atoll.errors import InvalidValue
 from atoll.model import names
 from atoll.model.breaker import MOMENT_CEILING, REASON_LIMIT
 from atoll.model.failover import ZONE
-from atoll.model.names import InstanceId, ServiceName, Token
+from atoll.model.names import InstanceId, NodeName, ServiceName, Token
 from atoll.model.service import Instance
+
+NODE = "node:"
+"""How a machine is told from other names."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What a word is about: a service (`orders`), one instance of it (`orders/orders-2`), or a zone (`zone:b`)."""
+    """What a word is about: a service (`orders`), one instance of it (`orders/orders-2`), a zone (`zone:b`), or what the
+    node of a machine runs (`node:m1`).
+    """
 
     service: ServiceName | None = None
     instance: InstanceId | None = None
     zone: Token | None = None
+    node: NodeName | None = None
 
     def __str__(self) -> str:
+        if self.node is not None:
+            return f"{NODE}{self.node}"
         if self.zone is not None:
             return f"{ZONE}{self.zone}"
         return f"{self.service}/{self.instance}" if self.instance is not None else str(self.service)
 
     def covers(self, instance: Instance) -> bool:
         """Whether `instance` is meant."""
+        if self.node is not None:
+            return instance.node == self.node
         if self.zone is not None:
             return instance.zone == self.zone
         return instance.service == self.service and self.instance in {None, instance.id}
 
 
 def parse_target(raw: object, *, field: str = "target") -> Target:
-    """`orders`, `orders/orders-2` or `zone:b`.
+    """`orders`, `orders/orders-2`, `zone:b` or `node:m1`.
 
     Raises:
         InvalidName: a part of it does not follow its grammar.
@@ -44,6 +54,8 @@ def parse_target(raw: object, *, field: str = "target") -> Target:
     text = str(raw)
     if text.startswith(ZONE):
         return Target(zone=names.token(text.removeprefix(ZONE), field=field))
+    if text.startswith(NODE):
+        return Target(node=names.node_name(text.removeprefix(NODE), field=field))
     service, slash, instance = text.partition("/")
     return Target(
         service=names.service_name(service, field=field),

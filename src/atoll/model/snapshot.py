@@ -110,10 +110,12 @@ class Snapshot:
         return sorted(found, key=lambda instance: instance.id)
 
     def kept_out(self, instance: Instance, wall: float) -> Maintenance | None:
-        """The word of maintenance that keeps `instance` out at `wall`: its own, its service's or its zone's."""
+        """The word of maintenance that keeps `instance` out at `wall`: its own, its service's, its machine's or its zone's."""
         if not self.maintenance:
             return None
         targets = [Target(service=instance.service, instance=instance.id), Target(service=instance.service)]
+        if instance.node is not None:
+            targets.append(Target(node=instance.node))
         if instance.zone is not None:
             targets.append(Target(zone=instance.zone))
         for target in targets:

@@ -211,7 +211,7 @@ class Client:
         return await self.call("PUT", f"{_instance(service, instance)}/state", Instances, body=body)
 
     async def maintain(self, target: str, reason: str, *, seconds: float | None = None) -> Written:
-        """Take a service (`orders`), an instance (`orders/orders-2`) or a zone (`zone:b`) out of the traffic.
+        """Take a service (`orders`), an instance (`orders/orders-2`), a zone (`zone:b`) or a machine (`node:m1`) out of the traffic.
 
         `seconds`: how long; None: until `end_maintenance`.
         """

@@ -1,4 +1,4 @@
-"""Maintenance over HTTP: take a service, an instance or a zone out of the traffic, and back; see what is out."""
+"""Maintenance over HTTP: take a service, an instance, a zone or a machine out of the traffic, and back; see what is out."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ ENDPOINTS = (
     Endpoint(
         method="GET",
         path=PATH,
-        summary="What an operator took out of the traffic: services, instances, zones.",
+        summary="What an operator took out of the traffic: services, instances, zones, machines.",
         handler=every,
         answer=Maintenances,
     ),
     Endpoint(
         method="POST",
         path=PATH,
-        summary="Take a service, an instance or a zone out of the traffic, for a while or until it is ended.",
+        summary="Take a service, an instance, a zone or a machine out of the traffic, for a while or until it is ended.",
         handler=begin,
         body=MaintenanceRequest,
         answer=Written,
@@ -76,7 +76,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path=f"{PATH}/end",
-        summary="Give a service, an instance or a zone its traffic back.",
+        summary="Give a service, an instance, a zone or a machine its traffic back.",
         handler=end,
         body=MaintenanceEnd,
         answer=Written,

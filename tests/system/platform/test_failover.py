@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.system.platform.conftest import running
+from tests.system.platform.load import Load
 from tests.system.platform.stage import Answer, Platform, ask, until
 
 pytestmark = pytest.mark.timeout(90)
@@ -113,6 +114,28 @@ def test_maintenance_of_an_instance_outlives_its_process_and_the_control_plane(g
     assert groups("maint", "off", "alone/alone-1").code == 0
     until(lambda: states(groups, "alone")["alone-1"] == "passing", "it is back")
     until(lambda: "alone-1" in {ask(groups.gateway_port, "/alone/x").instance for _ in range(9)}, "it gets requests")
+
+
+def test_a_machine_in_maintenance_loses_no_request_while_others_have_instances(groups: Platform) -> None:
+    (node,) = (one["report"]["node"] for one in groups.done("GET", "/nodes")["nodes"])
+    port = groups.guest("far-1")
+    groups.register("alone", "far-1", port, node="m2", ttl=60)
+    path = "/alone/x"
+    until(lambda: "far-1" in {ask(groups.gateway_port, path).instance for _ in range(9)}, "it gets requests")
+    with Load(groups.gateway_port, f"{path}?ms=5", rate=150, workers=8) as load:
+        assert groups("maint", "on", f"node:{node}", "--reason", "its memory is replaced").code == 0
+        until(lambda: {ask(groups.gateway_port, path).instance for _ in range(6)} == {"far-1"}, "only the other serves")
+        load.more(100)
+        assert set(states(groups, "alone").values()) == {"maint", "passing"}
+        assert f"maintenance of node:{node}: its memory" in groups("ps", "alone").out
+        told = groups("doctor").out
+        assert f"node:{node} is out" in told
+        assert f"every instance of web is out, by node:{node}" in told
+        assert groups("maint", "off", f"node:{node}").code == 0
+        until(lambda: "alone-1" in {ask(groups.gateway_port, path).instance for _ in range(9)}, "they are back")
+        load.more(100)
+    assert not load.failed, load.told
+    groups.done("DELETE", "/services/alone/instances/far-1")
 
 
 def another(platform: Platform, before: int) -> bool:

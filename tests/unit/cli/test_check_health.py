@@ -6,10 +6,14 @@ import msgspec
 import pytest
 
 from atoll.cli.check import Verdict
-from atoll.cli.check_health import REFUSED, control_plane_findings, node_findings
+from atoll.cli.check_health import REFUSED, control_plane_findings, maintenance_findings, node_findings
 from atoll.model.answers import HoldView, NodeView, Status
+from atoll.model.keys import maintenance_key
+from atoll.model.maintenance import Maintenance, parse_target
 from atoll.model.names import InstanceId, NodeName, ServiceName
 from atoll.model.report import ChildReport, GatewayReport, LoopReport, NodeReport, Phase
+from atoll.model.service import Instance
+from atoll.model.snapshot import Snapshot
 from atoll.sdk.problem import known_codes
 
 WELL = Status(version="0.1.0", pid=1, node="local", uptime=99.0, revision=70, health="ok")
@@ -99,3 +103,21 @@ def test_there_are_never_too_many_findings() -> None:
 
 def test_every_code_with_a_fix_of_its_own_exists() -> None:
     assert REFUSED.keys() <= known_codes().keys() | {"internal"}
+
+
+def test_what_is_in_maintenance_is_told_and_a_service_of_which_nobody_is_left_is_a_warning() -> None:
+    facts = Snapshot(1)
+    for name, node, word in (("orders", "m1", "node:m1"), ("users", "m1", "node:m1"), ("users", "m2", "")):
+        key = ServiceName(name), InstanceId(f"{name}-{node}")
+        facts.instances[key] = Instance(
+            service=key[0], id=key[1], host="h", port=1, node=NodeName(node), maintenance=word
+        )
+    said = Maintenance(target="node:m1", reason="memory", since=1.0, until=1000.0)
+    facts.maintenance = {maintenance_key(parse_target("node:m1")): said}
+    known, alone = maintenance_findings(facts, 400.0)
+    assert (known.verdict, known.detail) == (Verdict.OK, "node:m1 is out for 10m more, 2 instances with it: memory")
+    assert (alone.verdict, alone.detail) == (Verdict.WARNING, "every instance of orders is out, by node:m1")
+    assert alone.fix == "atoll maint off node:m1"
+    facts.maintenance = {}
+    facts.instances = {}
+    assert not list(maintenance_findings(facts, 400.0))

@@ -161,3 +161,14 @@ def test_it_tells_of_maintenance_of_another_group_and_of_the_one_that_leads(cli:
     shop.report(NodeReport(node=NodeName("local"), failovers=(moved,)))
     assert now(cli, "orders") == "goes to web (orders: none of its instances takes requests)"
     assert said(cli, "orders")["failover"] == ("orders → web", "services.orders")
+
+
+@pytest.mark.parametrize("words", [("--as", "mobile"), ("--as=mobile",), ("--as",)])
+def test_who_calls_the_gateway_makes_no_difference_and_is_refused_at_once_with_what_to_do(
+    cli: Cli, shop: FakeApi, words: tuple[str, ...]
+) -> None:
+    done = cli("explain", "GET", "/api/orders/7", *words)
+    assert (done.code, done.out) == (2, "")
+    assert "there are no consumers" in done.err
+    assert "atoll explain CALLER CALLEE" in done.err
+    assert not shop.requests, "nobody was asked, so nobody is waited for"

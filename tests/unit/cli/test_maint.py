@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from atoll.model.names import InstanceId, NodeName, ServiceName
+from atoll.model.service import Instance
 from atoll.testing import FakeClock
 from tests.unit.cli.fake_api import Cli, FakeApi
 
@@ -42,6 +44,19 @@ def test_targets_are_taken_out_and_given_back(cli: Cli, words: FakeApi) -> None:
         {"target": "zone:b", "reason": "why", "seconds": 1800.0},
         {"target": "orders/orders-1"},
     ]
+
+
+def test_a_machine_on_which_nothing_runs_is_taken_out_with_a_warning_that_names_those_there_are(
+    cli: Cli, words: FakeApi
+) -> None:
+    words.put(
+        Instance(service=ServiceName("orders"), id=InstanceId("o2"), host="127.0.0.1", port=1, node=NodeName("m1"))
+    )
+    assert "warning" not in cli("maint", "on", "node:m1", "--reason", "memory").err
+    done = cli("maint", "on", "node:m2", "--reason", "memory")
+    assert (done.code, words.sent("POST")[-1].body["target"]) == (0, "node:m2")
+    assert "no instance is in node:m2 now" in done.err
+    assert "instances run on node:m1" in done.err
 
 
 def test_an_unknown_service_an_odd_target_and_a_missing_reason_are_refused(cli: Cli, words: FakeApi) -> None:

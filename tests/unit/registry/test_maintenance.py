@@ -24,14 +24,14 @@ def states(stage: Stage) -> dict[str, str]:
 
 
 async def a_pool(stage: Stage) -> None:
-    await stage.register("orders", "a1", 9001, zone="a")
+    await stage.register("orders", "a1", 9001, zone="a", node="m1")
     await stage.register("orders", "b1", 9002, zone="b")
-    await stage.register("users", "b2", 9003, zone="b")
+    await stage.register("users", "b2", 9003, zone="b", node="m1")
 
 
 @pytest.mark.parametrize(
     ("target", "out"),
-    [("orders/b1", {"b1"}), ("orders", {"a1", "b1"}), ("zone:b", {"b1", "b2"})],
+    [("orders/b1", {"b1"}), ("orders", {"a1", "b1"}), ("zone:b", {"b1", "b2"}), ("node:m1", {"a1", "b2"})],
 )
 async def test_a_word_takes_out_what_it_names_and_gives_it_back(target: str, out: set[str]) -> None:
     async with staged() as stage:
@@ -55,6 +55,18 @@ async def test_a_newcomer_under_a_word_is_out_from_its_first_moment_and_so_is_a_
         assert stage.state("orders", "b1") is State.MAINT
         found, _ = await stage.registry.set_state(ORDERS, InstanceId("b1"), State.PASSING)
         assert found.state is State.MAINT, "a node's own word for a new process does not end an operator's"
+
+
+async def test_a_machine_that_is_out_keeps_what_starts_on_it_out_and_gives_it_back_when_no_other_word_holds() -> None:
+    async with staged() as stage:
+        await a_pool(stage)
+        await begin(stage, "node:m1", seconds=60)
+        await stage.register("orders", "a2", 9011, zone="a", node="m1")
+        assert stage.state("orders", "a2") is State.MAINT
+        await begin(stage, "zone:a")
+        await maintenance.end(stage.registry, parse_target("node:m1"))
+        assert {name for name, state in states(stage).items() if state == "maint"} == {"a1", "a2"}
+        assert stage.find("orders", "a1").maintenance == "zone:a"  # type: ignore[union-attr]
 
 
 async def test_a_word_ends_by_itself() -> None:
@@ -112,7 +124,22 @@ async def test_a_failing_check_does_not_bring_an_instance_out_of_maintenance() -
         assert stage.state("orders", "a1") is State.PASSING
 
 
-@pytest.mark.parametrize("target", ["", "Orders", "orders/", "orders/a b", "zone:", "zone:a/b", "orders;\n", "%[src]"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "",
+        "Orders",
+        "orders/",
+        "orders/a b",
+        "zone:",
+        "zone:a/b",
+        "node:",
+        "node:M 1",
+        "node:a/b",
+        "orders;\n",
+        "%[src]",
+    ],
+)
 async def test_odd_targets_are_refused(target: str) -> None:
     async with staged() as stage:
         with pytest.raises(InvalidName):

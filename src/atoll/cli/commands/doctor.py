@@ -53,6 +53,7 @@ def findings(invocation: Invocation) -> Iterator[Finding]:
         "clock": lambda: check.check_clock(invocation.clock.wall(), settings.state),
         "ports": lambda: check_running.check_ports(settings),
         "platform": lambda: check_running.check_platform(settings, _api(invocation)),
+        "maintenance": lambda: check_running.check_maintenance(_api(invocation), invocation.clock.wall()),
         "telemetry": lambda: check_telemetry.check_telemetry(settings, _api(invocation)),
         "processes": lambda: check_running.check_dangling(settings),
     }

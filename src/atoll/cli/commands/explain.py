@@ -13,7 +13,7 @@ from atoll.cli.facts import nodes, plain, require_services, servers, snapshot
 from atoll.cli.invocation import Invocation
 from atoll.cli.options import command, complete_services
 from atoll.cli.show import Cell, service_cell, state_cell
-from atoll.errors import Unreachable
+from atoll.errors import InvalidValue, Unreachable
 from atoll.gateway.config import Traits
 from atoll.gateway.explain import Explanation, Part, candidates
 from atoll.gateway.explain import explain as decided
@@ -65,6 +65,12 @@ def explain(invocation: Invocation, words: tuple[str, ...], *, headers: tuple[st
     """
     said = [word for word in words if word not in ARROWS]
     for word in said:
+        if word.partition("=")[0] == "--as":
+            raise InvalidValue(
+                "--as: there are no consumers; what counts at the gateway is the same for whoever calls",
+                hint="leave --as out; of a call of one service to another: `atoll explain CALLER CALLEE`",
+                field="as",
+            )
         if word.startswith("-"):
             raise click.NoSuchOption(word)
     facts = snapshot(invocation.api)

@@ -1,4 +1,4 @@
-"""`atoll maint`: take a service, an instance or a zone out of the traffic, and back. Written as facts."""
+"""`atoll maint`: take a service, an instance, a zone or a machine out of the traffic, and back. Written as facts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from atoll.cli.invocation import Invocation
 from atoll.cli.numbers import age, seconds
 from atoll.cli.options import EPILOG, AtollGroup, command, complete_services
 from atoll.model.answers import MaintenanceEnd, MaintenanceRequest, Maintenances
-from atoll.model.keys import SERVICES
-from atoll.model.maintenance import parse_target
+from atoll.model.keys import INSTANCES, SERVICES
+from atoll.model.maintenance import NODE, parse_target
 
 COLUMNS = ("TARGET", "SINCE", "UNTIL", "INSTANCES OUT", "REASON")
 PATH = f"{V1}/maintenance"
@@ -20,9 +20,10 @@ _TARGETS = click.argument("targets", nargs=-1, required=True, metavar="TARGET...
 @click.group("maint", cls=AtollGroup, invoke_without_command=True, epilog=EPILOG)
 @click.pass_context
 def maint(ctx: click.Context) -> None:
-    """Show what is in maintenance; take services, instances or zones out and back.
+    """Show what is in maintenance; take services, instances, zones or machines out and back.
 
-    A TARGET is a service (orders), an instance (orders/orders-2) or a zone (zone:b).
+    A TARGET is a service (orders), an instance (orders/orders-2), a zone (zone:b) or what the
+    node of a machine runs (node:m1).
     """
     if ctx.invoked_subcommand is None:
         _list(ctx.ensure_object(Invocation))
@@ -40,15 +41,18 @@ def on(invocation: Invocation, targets: tuple[str, ...], *, reason: str, duratio
     Example: atoll maint on zone:b --for 30m --reason "its switch is replaced"
     """
     wanted = [parse_target(target) for target in targets]
-    services = tuple(target.service for target in wanted if target.service is not None)
-    if services:
-        require_services(snapshot(invocation.api, SERVICES), services)
+    facts = snapshot(invocation.api, SERVICES, INSTANCES)
+    require_services(facts, tuple(target.service for target in wanted if target.service is not None))
     lasting = None if duration is None else seconds(duration, name="--for")
     answers = {}
     for target in wanted:
         said = MaintenanceRequest(target=str(target), reason=reason, seconds=lasting)
         answers[str(target)] = revision_of(invocation.api.post(PATH, said))
         invocation.talk.note(f"{target} is in maintenance" + (f" for {age(lasting)}" if lasting else ""))
+        if not any(target.covers(instance) for instance in facts.instances.values()):
+            there = sorted({f"{NODE}{one.node}" for one in facts.instances.values() if one.node is not None})
+            known = f"; instances run on {', '.join(there)}" if target.node is not None and there else ""
+            invocation.talk.warning(f"no instance is in {target} now", f"what registers there later is out{known}")
     if invocation.json:
         invocation.show.json(answers)
 

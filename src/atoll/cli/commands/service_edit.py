@@ -152,7 +152,7 @@ def undrain(invocation: Invocation, name: str, instance: str) -> None:
 @_ID
 @_CAUSE
 def maint(invocation: Invocation, name: str, instance: str, *, cause: str) -> None:
-    """Take an instance out for maintenance; it stays registered. See `atoll maint` for services and zones."""
+    """Take an instance out for maintenance; it stays registered. See `atoll maint` for services, zones and machines."""
     target = Target(service=names.service_name(name), instance=names.instance_id(instance))
     said = MaintenanceRequest(target=str(target), reason=cause or "by operator")
     _about_instance(invocation, names.service_name(name), lambda: _registered(invocation, target))
