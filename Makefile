@@ -22,11 +22,11 @@ $(STAMP): pyproject.toml requirements.lock
 demo: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/shop/demo.py || [ $$? -eq 130 ]  # Ctrl-C is how it ends
 
-test: setup
+test: setup  # in the order of the files: what it says twice is the same; pytest by itself and `make system` shuffle
 	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check .
 	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
 	@$(BIN)/mypy
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow" -p no:randomly
 
 system: setup  # whole platforms as a user has them, the slow ones too
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/system
