@@ -25,7 +25,7 @@ from atoll.gateway.config import FAILOVERS, Files, GatewayConfig, map_path
 from atoll.gateway.failover import recalled
 from atoll.gateway.intent import topped_up
 from atoll.gateway.lastgood import MAIN, ConfigFolder
-from atoll.gateway.master import Master
+from atoll.gateway.master import ORPHAN_GRACE, Master
 from atoll.gateway.reconcile import LOOKING_SHARE, Health, Reconciler
 from atoll.gateway.render import RenderMemo, render
 from atoll.gateway.request_log import request_log_of
@@ -36,7 +36,7 @@ from atoll.kit.backoff import Backoff
 from atoll.kit.clock import Clock
 from atoll.kit.files import private_folder
 from atoll.kit.logs import Log
-from atoll.kit.tasks import owned
+from atoll.kit.tasks import Tasks, owned
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.report import (
     BreakerChange,
@@ -118,11 +118,11 @@ class Driver:
         if self._first is not None:
             reconciler.offer(self._first)
         try:
-            await self._begin(master, reconciler, traffic)
+            grace = await self._begin(master, reconciler, traffic)
             async with owned("gateway") as tasks:
-                tasks.start("orphans", master.end_orphans())
+                tasks.start("orphans", master.end_orphans(grace))
                 tasks.start("haproxy", self._keep(master, reconciler))
-                tasks.start("reconcile", self._reconcile(master, reconciler))
+                tasks.start("reconcile", self._reconcile(master, reconciler, tasks))
                 tasks.start("retire", reconciler.retirement.run())
                 tasks.start("files", self._writer.run())
                 tasks.start("stats", self._watch(master, traffic))
@@ -246,8 +246,8 @@ class Driver:
 
     # -------------------------------------------------------------------------------------------- the loops
 
-    async def _begin(self, master: Master, reconciler: Reconciler, traffic: Traffic) -> None:
-        """Adopt the HAProxy that runs, or start one."""
+    async def _begin(self, master: Master, reconciler: Reconciler, traffic: Traffic) -> float:
+        """Adopt the HAProxy that runs, or start one; how many seconds those get that it succeeds."""
         if await master.adopt():
             folder = await asyncio.to_thread(self.folder.target, self.folder.current)
             known = await self._load(folder)
@@ -258,13 +258,16 @@ class Driver:
                 reconciler.adopt(known)
                 if not await asyncio.to_thread(self._rendered_as, known, folder):
                     reconciler.force_reload("settings or version changed since the running file was written")
-                return
+                return ORPHAN_GRACE
             self._log.warning("the running HAProxy's files are gone; it will be replaced")
-        await master.kill()
-        await self._start(master, reconciler, first=True)
+        states = await master.states() if master.runs else None
+        if states is None:
+            await master.kill()
+        await self._start(master, reconciler, first=True, states=states or "")
+        return ORPHAN_GRACE if states is None else self.settings.gateway.drain_limit
 
-    async def _start(self, master: Master, reconciler: Reconciler, *, first: bool) -> None:
-        """Start HAProxy from the newest configuration that it takes.
+    async def _start(self, master: Master, reconciler: Reconciler, *, first: bool, states: str = "") -> None:
+        """Start HAProxy from the newest configuration that it takes; beside one that serves, whose `states` these are.
 
         Raises:
             PortTaken: somebody else listens where we want to.
@@ -273,7 +276,7 @@ class Driver:
         refusals: list[str] = []
         async for folder in self._candidates(reconciler, first=first):
             try:
-                await master.start(folder)
+                await master.start(folder, states)
             except GatewayRefused as error:
                 refusals.append(error.detail)
                 self._log.error("HAProxy does not start", folder=folder.name, cause=error)
@@ -331,15 +334,18 @@ class Driver:
             if not master.runs:
                 await self._clock.sleep(backoff.next())
 
-    async def _reconcile(self, master: Master, reconciler: Reconciler) -> None:
+    async def _reconcile(self, master: Master, reconciler: Reconciler, tasks: Tasks) -> None:
         """Round after round, the first change at once and the following ones together."""
         while not self._stopped:
             news = await reconciler.wait()
             began, before = self._clock.now(), reconciler.running.generation
             async with self._acting:
-                if master.runs and not self._stopped and await reconciler.round() is Health.HUNG:
-                    self._log.error("HAProxy hangs; replacing it")
-                    await master.kill()
+                if master.runs and not self._stopped and await reconciler.round() is Health.SILENT:
+                    if await reconciler.hand_over():
+                        tasks.start("predecessor", master.end_orphans(self.settings.gateway.drain_limit))
+                    else:
+                        self._log.error("HAProxy hangs; replacing it")
+                        await master.kill()
             # after a look, or facts that change nothing here, nothing is gathered: the next change is a first one
             # again; a round that is expensive (among thousands of services) is followed by a pause as long, so that a
             # flood leaves half of the time to others

@@ -23,8 +23,8 @@ from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.output import Output, complaints
 from atoll.gateway.ports import bound, refuse_taken
 from atoll.gateway.process import Identity, Ran, alive, members, reap, recorded, run_program, send, spawn
-from atoll.gateway.readback import Workers, in_flight, parse_info, parse_workers
-from atoll.gateway.runtime import Runtime, Unanswered, exchange
+from atoll.gateway.readback import Workers, in_flight, parse_info, parse_servers, parse_workers
+from atoll.gateway.runtime import TIMEOUT, Runtime, Unanswered, exchange
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.files import private_folder, replace_file
 from atoll.kit.listeners import listeners
@@ -63,6 +63,8 @@ class Master:
         """When the current worker started."""
         self.runtime = Runtime(files.runtime, clock)
         self.output = Output(files.root / "output", clock, log)
+        self._succeeded = asyncio.Event()
+        """Another process is the master now: for who waits for the end of the one before."""
         self._environment = binary.environment(environ)
         self._clock = clock
         self._log = log
@@ -96,38 +98,59 @@ class Master:
         if ran.code != 0:
             raise await asyncio.to_thread(_refusal, folder, ran)
 
-    async def start(self, folder: Path) -> None:
-        """Start a new master from `folder`, which becomes current; what an earlier one left stops listening.
+    async def states(self) -> str | None:
+        """What the worker says of its servers through its master: it serves, whatever its own socket does; None: it hangs."""
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                worker = (await self.workers()).current
+                said = "" if worker is None else await self.ask_worker(worker, "show servers state")
+                parse_servers(said)
+        except (Unanswered, TimeoutError):
+            return None
+        return said
 
-        `end_orphans` sees to their end.
+    async def start(self, folder: Path, states: str = "") -> None:
+        """Start a new master from `folder`, which becomes current; what an earlier one left stops listening then.
+
+        An earlier one that still runs serves until then, hands its `states` and stick tables over, finishes its requests
+        within the hard stop, and stays when the new one does not come up. `end_orphans` ends it, and them, sooner.
 
         Raises:
             PortTaken: somebody else listens where we want to; nothing was started.
             GatewayRefused: HAProxy objects to the configuration, or ended at once.
         """
         await self.check(folder)
-        self.orphans = await asyncio.to_thread(self._prepare, folder)
-        await asyncio.to_thread(self.folder.promote, folder)
-        argv = [self.binary.path, "-W", "-db", "-S", f"{self.files.master},mode,600"]
-        argv += ["-C", str(self.folder.current), "-f", MAIN]
-        self.process = await asyncio.to_thread(self._spawn, argv, self.output.open())
-        self.adopted = False
+        earlier, before = self.process, self.folder.target(self.folder.current)
+        self.orphans = await asyncio.to_thread(self._prepare, folder, states)
         try:
+            await asyncio.to_thread(self.folder.promote, folder)
+            argv = [self.binary.path, "-W", "-db", "-S", f"{self.files.master},mode,600"]
+            argv += ["-C", str(self.folder.current), "-f", MAIN]
+            self.process = await asyncio.to_thread(self._spawn, argv, self.output.open())
+            self.adopted = False
             await self._ready(self.process)
-        except GatewayRefused:
-            await self.kill()
+        except BaseException:
+            if self.process is not earlier:
+                await self.kill()
+            if earlier is not None and await asyncio.to_thread(alive, earlier):
+                await asyncio.to_thread(self._take_back, earlier, before)
             raise
         await _signal(self.orphans, signal.SIGUSR1)
+        self._succeeded.set()
         self.worker_since = self._clock.now()
         self.on_started(folder)
 
-    async def end_orphans(self) -> None:
-        """See that what an earlier master left is gone within a second: they may finish requests, not more."""
+    async def end_orphans(self, grace: float = ORPHAN_GRACE) -> None:
+        """See that what an earlier master left is gone in `grace` seconds: they may finish requests, not more."""
+        group = self.orphans
         # one that is stopped (SIGSTOP) holds its share of the listening socket until it is gone
-        for seconds, number in ((ORPHAN_GRACE, signal.SIGTERM), (0.1, signal.SIGKILL)):
-            if self.orphans and not await self._gone(self.orphans, seconds):
-                await _signal(self.orphans, number)
-        self.orphans = []
+        for seconds, number in ((grace, signal.SIGTERM), (0.1, signal.SIGKILL)):
+            if group and not await self._gone(group, seconds):
+                await _signal(group, number)
+        await self._gone(group, 0.1)
+        for process in group:
+            reap(process.pid)
+        self.orphans = [process for process in self.orphans if process not in group]
 
     async def reload(self, folder: Path) -> None:
         """Start a new worker from `folder`, which becomes current; the old one finishes what it has.
@@ -184,31 +207,29 @@ class Master:
             await _signal([worker for worker in group if worker.pid == pid], signal.SIGTERM)
 
     async def ended(self) -> int | None:
-        """Wait until the master is gone; its exit code when it was our child."""
-        process = self.process
-        if process is None:
-            return None
-        code = await self._ended(process)
-        if self.process is process:
-            self.process = None
-        return code
+        """Wait until the master is gone, and no successor took over from it; its exit code when it was our child."""
+        while (process := self.process) is not None:
+            await self._gone_or_succeeded(process)
+            if self.process in (process, None):
+                self.process = None
+                self.output.read()
+                return reap(process.pid)
+        return None
 
-    async def _ended(self, process: Identity) -> int | None:
+    async def _gone_or_succeeded(self, process: Identity) -> None:
         try:
             descriptor = os.pidfd_open(process.pid)
         except ProcessLookupError:
-            return reap(process.pid)
+            return
         loop = asyncio.get_running_loop()
-        gone = asyncio.Event()
+        changed = self._succeeded = asyncio.Event()
         try:
             if await asyncio.to_thread(alive, process):
-                loop.add_reader(descriptor, gone.set)
-                await gone.wait()
+                loop.add_reader(descriptor, changed.set)
+                await changed.wait()
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-        self.output.read()
-        return reap(process.pid)
 
     @property
     def runs(self) -> bool:
@@ -219,7 +240,7 @@ class Master:
         """End HAProxy: listeners close at once, requests in flight may finish within `grace` seconds."""
         process, self.process = self.process, None
         if process is not None:
-            group = await asyncio.to_thread(members, process)
+            group = [*await asyncio.to_thread(members, process), *self.orphans]
             await _signal([process], signal.SIGUSR1 if grace > 0 else signal.SIGTERM)
             if not await self._finished(process.pid, group, grace):
                 await _signal(group, signal.SIGTERM)
@@ -308,7 +329,7 @@ class Master:
         while any(await asyncio.to_thread(_living, group)):
             if self._clock.now() >= end:
                 return False
-            await self._clock.sleep(0.01)
+            await self._clock.sleep(max(0.01, seconds / 100))
         return True
 
     def _spawn(self, argv: list[str], output: int) -> Identity:
@@ -316,11 +337,18 @@ class Master:
         replace_file(self.files.pid, msgspec.json.encode(process), durable=False)
         return process
 
-    def _prepare(self, folder: Path) -> list[Identity]:
-        """Everything a start needs; the processes that an earlier master left."""
+    def _take_back(self, earlier: Identity, before: Path | None) -> None:
+        """The successor did not come up: `earlier` goes on, from the folder `before`."""
+        self.process, self.orphans = earlier, []
+        replace_file(self.files.pid, msgspec.json.encode(earlier), durable=False)
+        if before is not None:
+            self.folder.promote(before)
+
+    def _prepare(self, folder: Path, states: str) -> list[Identity]:
+        """Everything a start needs; the processes that an earlier master left, or that are to finish."""
         private_folder(self.files.root)
         # what was dumped before an earlier reload is old news now
-        replace_file(self.files.state, b"1\n", durable=False)
+        replace_file(self.files.state, states.encode() or b"1\n", durable=False)
         earlier = recorded(self.files.pid)
         left = [process for process in self.orphans if alive(process)]
         left += members(earlier) if earlier is not None else []
@@ -329,7 +357,8 @@ class Master:
 
     def _refuse_taken_ports(self, folder: Path, ours: set[int] | None = None) -> None:
         if ours is None:
-            ours = set() if self.process is None else {process.pid for process in members(self.process)}
+            group = [] if self.process is None else members(self.process)
+            ours = {process.pid for process in (*group, *self.orphans)}
         refuse_taken(bound((folder / MAIN).read_text()), ours=ours, present=listeners())
 
 

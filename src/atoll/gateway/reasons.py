@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "failover": r"services have failover groups",
     "listener": r"tcp listeners change",
     "settings": r"settings or version changed",
+    "silent-socket": r"HAProxy serves, and its runtime socket did not answer",
     "runtime-failed": r"a change failed \d+ times",
 }
 OTHER = "other"

@@ -65,7 +65,7 @@ class Health(Enum):
     """What the last round found."""
 
     GOOD = "good"
-    HUNG = "hung"
+    SILENT = "silent"
 
 
 class Reconciler:
@@ -230,7 +230,7 @@ class Reconciler:
             self._silent = began if self._silent is None else self._silent
             self.alarm("HAProxy did not answer; its state will be read back", error)
             if self._unanswered >= SILENT_ROUNDS and self._clock.now() - self._silent >= SILENT_LIMIT:
-                return Health.HUNG
+                return Health.SILENT
         except AtollError as error:
             self._unsure = True
             self._silent = None
@@ -247,6 +247,31 @@ class Reconciler:
                 f"the gateway failed on a change ({type(error).__name__}); the last good configuration stays", error
             )
         return Health.GOOD
+
+    async def hand_over(self) -> bool:
+        """Let a successor take over from a HAProxy that serves and does not answer us; False: it hangs, nothing was done.
+
+        Its runtime socket was removed, replaced, or all its places are taken: whoever sends requests knows nothing of it.
+        """
+        states = await self._master.states()
+        if states is None:
+            return False
+        self._silent = None  # when this fails, it is tried again as late
+        await self._master.end_orphans(0)  # those of one succession at a time
+        folder = None
+        try:
+            config = topped_up(self.running, self._settings)
+            folder = await self._writer.stage(config)
+            await self._master.start(folder, states)
+        except (AtollError, OSError) as error:
+            self.alarm("HAProxy cannot be replaced by one that answers; it serves on", error)
+            self._writer.offer(self.running)
+            if folder is not None:
+                await self._writer.discard(folder)
+        else:
+            self._count_reload(("HAProxy serves, and its runtime socket did not answer",), config)
+            self.adopt(config)
+        return True
 
     @property
     def _look_interval(self) -> float:
@@ -353,7 +378,6 @@ class Reconciler:
         self.running = found.config
 
     async def _reload(self, target: GatewayConfig, reasons: tuple[str, ...]) -> None:
-        reason = "; ".join(reasons[:5]) + (f" and {len(reasons) - 5} more" if len(reasons) > 5 else "")
         config = topped_up(target, self._settings)
         await self._bound_old_workers()
         self._reloaded = self._clock.now()
@@ -374,15 +398,19 @@ class Reconciler:
             if folder is not None:
                 await self._writer.discard(folder)
             return
-        self.reloads += 1
-        self.reload_kinds[kind_of(reasons)] += 1
-        self.last_reload = reason
-        self._log.info("reloaded HAProxy", reason=reason, generation=config.generation)
+        self._count_reload(reasons, config)
         self.adopt(config)
         self.wanted = config
         await self._look()
         self._agree(config)
         self.on_applied()
+
+    def _count_reload(self, reasons: tuple[str, ...], config: GatewayConfig) -> None:
+        reason = "; ".join(reasons[:5]) + (f" and {len(reasons) - 5} more" if len(reasons) > 5 else "")
+        self.reloads += 1
+        self.reload_kinds[kind_of(reasons)] += 1
+        self.last_reload = reason
+        self._log.info("reloaded HAProxy", reason=reason, generation=config.generation)
 
     def _agree(self, config: GatewayConfig) -> None:
         if config is self.wanted and not self._impossible and self._snapshot is None:

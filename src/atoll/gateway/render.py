@@ -147,7 +147,9 @@ def _global(settings: Gateway, files: Files, log: RequestLog | None) -> str:
         section("global"),
         line("default-path", "config"),
         line("stats", "socket", str(files.runtime), "mode", "600", "level", "admin", "expose-fd", "listeners"),
-        line("stats", "timeout", "1h"),
+        # a connection that somebody leaves open holds a place; without one for us HAProxy would be taken for hung
+        line("stats", "maxconn", "100"),
+        line("stats", "timeout", "1m"),
         line("nbthread", str(settings.threads)),
         line("fd-hard-limit", str(2 * WAYS * settings.max_connections + SPARE_DESCRIPTORS)),
         line("hard-stop-after", milliseconds(settings.hard_stop)),

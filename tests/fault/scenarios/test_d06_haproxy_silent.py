@@ -63,7 +63,7 @@ async def test_a_runtime_socket_that_lies_is_not_believed(scenario: Scenario, fl
         await fleet.forget("fresh")
     failed = [call for call in history.calls if call.outcome is not Outcome.OK]
     scenario.measured(lied_to=liar.connections, served_after_s=round(took, 1), failed=len(failed))
-    assert len(failed) <= 2 * RATE, "more requests than one replacement costs (how long that takes is judged by D4)"
+    assert not failed, f"HAProxy served all the time: {[(call.outcome, call.answer) for call in failed[:5]]}"
 
 
 async def reaches(fleet: Fleet, path: str) -> bool:

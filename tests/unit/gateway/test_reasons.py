@@ -32,6 +32,7 @@ def test_every_sentence_that_asks_for_a_reload_has_a_kind() -> None:
         *re.findall(r'reasons\.append\(f?"([^"]+)"', sources[0]),
         *re.findall(r'reasons \+= \[f"([^"]+)"', sources[0]),
         *re.findall(r'self\._forced = \(f"([^"]+)"', sources[1]),
+        *re.findall(r'_count_reload\(\("([^"]+)"', sources[1]),
         *re.findall(r'force_reload\("([^"]+)"', sources[2]),
     ]
     assert len(said) == len(KINDS)
