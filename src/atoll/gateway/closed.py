@@ -33,6 +33,7 @@ def closed_section() -> str:
             "  http-request set-var(txn.wait) date(),sub(txn.until),neg if { var(txn.until) -m int gt 0 }",
             "  http-request set-var(txn.wait) int(1) if { var(txn.wait) -m int lt 1 }",
             f"  http-request set-var({MARK}) str({CLOSED_MARK})",
+            problem.to_grpc(refusal(problem.IN_MAINTENANCE, "{ req.hdr(content-type) -m beg application/grpc }")),
             refusal(problem.IN_MAINTENANCE, "TRUE"),
             "",
         ]

@@ -21,7 +21,10 @@ RETRYABLE = "txn.retryable"
 MARK = "txn.mark"
 """What was done with a request that was not just sent on, as a word for the request log; not set: nothing."""
 _PATH = "%[var(txn.path),json(utf8s)]"
+_NAME = "%[var(txn.at),field(4,|)]"
 _SERVICE = "%[var(txn.at),field(4,|),json(utf8s)]"
+_GRPC = {502: "14", 503: "14", 504: "4"}
+"""UNAVAILABLE and DEADLINE_EXCEEDED, by the status of HTTP."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,18 @@ class Answer:
             words += ["hdr", name, value]
         return words
 
+    def trailers(self) -> list[str]:
+        """The same to a client of gRPC: no body, which it could not read, and a status that it has words for.
+
+        The status of HTTP stays, for breakers, logs and clients that go by it.
+        """
+        words = ["status", str(self.status)]
+        message = f"{self.code}{f' ({_NAME})' if self.service else ''}: {self.detail}"
+        told = (("content-type", "application/grpc"), ("grpc-status", _GRPC[self.status]), ("grpc-message", message))
+        for name, value in (*told, ("cache-control", "no-store"), *self.headers):
+            words += ["hdr", name, value]
+        return words
+
 
 def error_page(answer: Answer) -> str:
     """What HAProxy answers where it would use its own page for this status."""
@@ -78,6 +93,21 @@ def error_page(answer: Answer) -> str:
 def refusal(answer: Answer, condition: str) -> str:
     """A rule that answers when `condition`, which is ours and not quoted, holds."""
     return f"{line('http-request', 'return', *answer.words())} if {condition}"
+
+
+def grpc_pages() -> list[str]:
+    """What HAProxy answers calls of gRPC where it would use its own pages: those that are about the service."""
+    return [line("http-error", *answer.trailers()) for answer in PAGES if answer.service]
+
+
+def to_grpc(rules: str) -> str:
+    """The rules of a section, with refusals that clients of gRPC understand."""
+    for answer in ANSWERS:
+        if answer.status in _GRPC:
+            rules = rules.replace(
+                line("http-request", "return", *answer.words()), line("http-request", "return", *answer.trailers())
+            )
+    return rules
 
 
 def with_trace_id(text: str) -> str:

@@ -35,7 +35,7 @@ from atoll.gateway.config import (
 from atoll.gateway.door import attempt_frontend, door_section, given_section, instead_frontend
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
 from atoll.gateway.kept import kept_sections
-from atoll.gateway.problem import PAGES, error_page, with_trace_id
+from atoll.gateway.problem import PAGES, error_page, grpc_pages, to_grpc, with_trace_id
 from atoll.gateway.quote import entry, line, section
 from atoll.gateway.request_log import GRPC_RULES, RequestLog, global_lines, ring_section
 from atoll.model.cadence import SPREAD
@@ -209,8 +209,11 @@ def _timeouts(settings: Gateway) -> Iterable[str]:
 def _kind_defaults(kind: Kind, *, logged: bool) -> str:
     if kind is Kind.TCP:
         return section("defaults", kind.value, "from", "bytes") + "\n"
-    answer = GRPC_RULES + ANSWER_RULES if logged and kind in (Kind.GRPC, Kind.CALLS) else ANSWER_RULES
-    return f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}{request_rules(kind)}{answer}"
+    head = f"{section('defaults', kind.value, 'from', 'base')}\n{CHECK_RULES[kind]}"
+    if kind not in (Kind.GRPC, Kind.CALLS):
+        return f"{head}{request_rules(kind)}{ANSWER_RULES}"
+    pages = "".join(f"{page}\n" for page in grpc_pages())
+    return f"{head}{pages}{to_grpc(request_rules(kind))}{GRPC_RULES if logged else ''}{ANSWER_RULES}"
 
 
 def _led(config: GatewayConfig) -> list[Kind]:
@@ -222,8 +225,9 @@ def _led(config: GatewayConfig) -> list[Kind]:
 
 def _led_defaults(kind: Kind, *, logged: bool) -> str:
     usual, led = (section("defaults", defaults_of(Traits(kind=kind, led=led)), "from", "base") for led in (False, True))
-    rules = request_rules(kind)
-    return _kind_defaults(kind, logged=logged).replace(usual, led).replace(rules, leading.RULES + rules)
+    # the first rules of all
+    checks = CHECK_RULES[kind]
+    return _kind_defaults(kind, logged=logged).replace(f"{usual}\n{checks}", f"{led}\n{checks}{leading.RULES}")
 
 
 def _peers(files: Files) -> str:

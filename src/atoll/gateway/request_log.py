@@ -108,9 +108,9 @@ ENDING_RULES = f"""\
 
 
 GRPC_RULES = f"""\
-  http-after-response set-var-fmt({MARK}) grpc=%[res.hdr(grpc-status)] if {{ res.hdr(grpc-status) -m reg ^[1-9][0-9]?$ }} !{{ var({MARK}) -m found }}
+  http-after-response set-var-fmt({MARK}) grpc=%[res.hdr(grpc-status)] if {{ res.hdr(grpc-status) -m reg ^[1-9][0-9]?$ }} !{{ var({MARK}) -m found }} {{ status 200 }}
 """
-"""A gRPC call that fails before its first message says so in the head of its answer. What it says after a message, in
+"""A gRPC call that fails before its first message says so in the head of its answer (one that HAProxy answers has another status than 200, too). What it says after a message, in
 the trailer, HAProxy passes on and cannot read: only spans tell. First in backends of gRPC: what follows may leave."""
 
 
