@@ -47,6 +47,10 @@ class Scenario:
         """How often, in the form that is run."""
         return long if self.long else max(1, round(short * self.share))
 
+    def in_time(self, took: float, limit: float, what: str = "") -> None:
+        """Judge a time that is promised, in the long form; beside other work on a busy machine it says nothing."""
+        assert took <= limit or not self.long, f"{took:.3f} instead of at most {limit:g} {what}"
+
     def history(self, name: str = "calls") -> History:
         """A history that is kept when the scenario fails."""
         history = History(self.folder / "histories" / f"{name}.jsonl")

@@ -11,10 +11,10 @@ ORDERS = ServiceName("orders")
 
 
 class Late(Echo):
-    """Answers half a second late."""
+    """Answers a second and a half late."""
 
     def respond(self, handler: object, asked: object) -> None:
-        threading.Event().wait(0.5)
+        threading.Event().wait(1.5)
         super().respond(handler, asked)  # type: ignore[arg-type]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
@@ -41,6 +40,12 @@ def status(haproxy: Running, backend: str) -> str:
     return found if found == "no check" else found.partition(" ")[0]
 
 
+def checked(haproxy: Running, backend: str) -> str:
+    """What the last check found, once one is over."""
+    found = next(values["check_status"] for (name, _), values in haproxy.servers().items() if name == backend)
+    return found.removeprefix("* ")
+
+
 def check(kind: CheckKind, **values: Any) -> Check:
     return Check(kind=kind, interval=0.1, timeout=0.3, **values)
 
@@ -59,7 +64,7 @@ def test_an_http_check_asks_the_path_of_its_own_backend_from_the_map(tmp_path: P
         with running(facts, tmp_path) as haproxy:
             haproxy.wait_for(lambda: status(haproxy, "wrong") == "DOWN")
             haproxy.wait_for(lambda: all(len(each.seen) > 2 for each in (a, b, odd)))
-            assert [status(haproxy, name) for name in ("a", "b", "odd")] == ["UP", "UP", "UP"]
+            haproxy.wait_for(lambda: {status(haproxy, name) for name in ("a", "b", "odd")} == {"UP"})
             assert {each["path"] for each in b.seen} == {"/"}
             assert {each["path"] for each in odd.seen} == {"/%20%22%25%5B%3B%0A%7B"}
 
@@ -83,7 +88,7 @@ def test_tcp_checks_see_who_listens_and_nobody_is_asked_without_a_check(tmp_path
         )
         with running(facts, tmp_path) as haproxy:
             haproxy.wait_for(lambda: status(haproxy, "down") == "DOWN")
-            assert status(haproxy, "up") == "UP"
+            haproxy.wait_for(lambda: status(haproxy, "up") == "UP")
             assert status(haproxy, "trusted") == "no check"
 
 
@@ -122,11 +127,10 @@ def test_a_grpc_check_follows_the_health_service_of_a_real_grpc_server(tmp_path:
         )
         with running(facts, tmp_path) as haproxy:
             haproxy.wait_for(lambda: status(haproxy, "unknown") == "DOWN")
-            time.sleep(0.3)
-            assert [status(haproxy, name) for name in ("whole", "named", "long")] == ["UP", "UP", "UP"]
+            haproxy.wait_for(lambda: {status(haproxy, name) for name in ("whole", "named", "long")} == {"UP"})
             servicer.set("payments.v1.Payments", NOT_SERVING)
             haproxy.wait_for(lambda: status(haproxy, "named") == "DOWN")
-            assert status(haproxy, "whole") == "UP"
+            haproxy.wait_for(lambda: status(haproxy, "whole") == "UP")
             servicer.set("payments.v1.Payments", SERVING)
             haproxy.wait_for(lambda: status(haproxy, "named") == "UP")
 
@@ -182,9 +186,8 @@ frontend upstream
         folder = tmp_path / "gateway"
         folder.mkdir()
         with running(facts, folder) as haproxy:
-            haproxy.wait_for(lambda: status(haproxy, "modern") == "UP")
-            time.sleep(0.5)
-            assert status(haproxy, "modern") == "UP"
+            # as L7OK 200, not as it is taken to be at first
+            haproxy.wait_for(lambda: checked(haproxy, "modern") == "L7OK" and status(haproxy, "modern") == "UP")
             assert haproxy.ask("/x").body == b"version 2.0"
     finally:
         process.terminate()

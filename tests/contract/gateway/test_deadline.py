@@ -39,6 +39,10 @@ class Slow(Echo):
         super().respond(handler, asked)
 
 
+BEHIND = 50
+"""Milliseconds by which HAProxy's clock may be behind ours: it looks at it once a turn of its loop."""
+
+
 def now() -> int:
     return int(time.time() * 1000)
 
@@ -64,7 +68,7 @@ def test_a_timeout_becomes_a_deadline_that_the_service_is_told(tmp_path: Path) -
     with gateway(tmp_path, Policy(timeout=5)) as (haproxy, _, _):
         before = now()
         answer = haproxy.ask("/r", headers=[("baggage", "user=ana,tier=gold;since=2020")])
-        assert before + 5000 <= deadline_of(answer) <= now() + 5000
+        assert before - BEHIND + 5000 <= deadline_of(answer) <= now() + 5000
         assert answer.seen_header("baggage")[0].split(",")[1:] == ["user=ana", "tier=gold;since=2020"]
         assert answer.seen_header(LEFT_HEADER) == ["5000"]
 
@@ -81,10 +85,10 @@ def test_where_no_timeout_is_said_nothing_is_added(tmp_path: Path) -> None:
 def test_a_deadline_that_came_is_kept_when_it_is_earlier_and_lost_when_it_is_later(tmp_path: Path) -> None:
     with gateway(tmp_path, Policy(timeout=5)) as (haproxy, _, _):
         for written in ("atoll.deadline={}", "a=b, atoll.deadline={} ,c=d", "a=b,atoll.deadline={};p=1"):
-            early, late = now() + 2000, now() + 60_000
+            early, late = now() + 4000, now() + 60_000
             said = haproxy.ask("/r", headers=[("baggage", written.format(early))])
             assert deadline_of(said) == early
-            assert 0 < int(said.seen_header(LEFT_HEADER)[0]) <= 2000
+            assert 0 < int(said.seen_header(LEFT_HEADER)[0]) <= 4000
             assert said.seen_header("baggage")[0].count("atoll.deadline=") == 1
             assert deadline_of(haproxy.ask("/r", headers=[("baggage", written.format(late))])) <= now() + 5000
 
@@ -92,8 +96,9 @@ def test_a_deadline_that_came_is_kept_when_it_is_earlier_and_lost_when_it_is_lat
 def test_what_is_no_deadline_is_none(tmp_path: Path) -> None:
     with gateway(tmp_path, Policy(timeout=5)) as (haproxy, _, _):
         for odd in ("", "soon", "1", "-1", "1e12", "99999999999999", "179529157512x", "%31795291575123"):
+            before = now()
             answer = haproxy.ask("/r", headers=[("baggage", f"atoll.deadline={odd},a=b")])
-            assert now() + 4000 <= deadline_of(answer) <= now() + 5000, odd
+            assert before - BEHIND + 5000 <= deadline_of(answer) <= now() + 5000, odd
             assert answer.seen_header("baggage")[0].endswith(",a=b")
 
 
@@ -105,10 +110,8 @@ def test_the_mesh_refuses_what_is_over_and_waits_only_for_what_is_left(tmp_path:
         assert problem["service"] == "orders"
         assert problem["retryable"] is False
         assert orders.seen == []
-        start = time.monotonic()
-        short = haproxy.ask("/?3", headers=[("baggage", f"atoll.deadline={now() + 300}")], port=mesh)
-        assert (short.status, short.json()["code"]) == (504, "upstream-timeout")
-        assert time.monotonic() - start < 2
+        short = haproxy.ask("/?8", headers=[("baggage", f"atoll.deadline={now() + 1500}")], port=mesh)
+        assert (short.status, short.json()["code"]) == (504, "upstream-timeout"), "it did not wait for the answer"
         far = haproxy.ask("/", headers=[("baggage", "atoll.deadline=9999999999999")], port=mesh)
         assert far.status == 200
         assert deadline_of(far) == 9999999999999
@@ -117,16 +120,15 @@ def test_the_mesh_refuses_what_is_over_and_waits_only_for_what_is_left(tmp_path:
 def test_a_call_takes_the_earliest_of_what_came_and_what_the_caller_may_wait(tmp_path: Path) -> None:
     ports = free_range(3)
     with Slow("o") as orders:
-        calls = {ORDERS: Call(policy=Policy(timeout=1), mesh_index=2)}
+        calls = {ORDERS: Call(policy=Policy(timeout=3), mesh_index=2)}
         facts = snapshot_of(
             [service("orders"), service("web", mesh_index=1, calls=calls)], [instance("orders", orders.port)]
         )
         with running(facts, tmp_path, small_settings(mesh_ports=ports, mesh_count=3)) as haproxy:
             late = haproxy.ask("/", headers=[("baggage", f"atoll.deadline={now() + 9000}")], port=ports + 2)
-            assert deadline_of(late) <= now() + 1000
-            assert now() + 8000 < deadline_of(
-                haproxy.ask("/", headers=[("baggage", f"atoll.deadline={now() + 9000}")], port=ports)
-            )
+            assert deadline_of(late) <= now() + 3000
+            came = now() + 9000
+            assert deadline_of(haproxy.ask("/", headers=[("baggage", f"atoll.deadline={came}")], port=ports)) == came
 
 
 def test_several_baggage_headers_and_a_full_one_stay_as_they_are(tmp_path: Path) -> None:
@@ -143,35 +145,37 @@ def test_a_try_may_take_less_than_the_whole(tmp_path: Path) -> None:
     policy = Policy(timeout=5, try_timeout=0.2, retry=Retry(attempts=1, on=("timeout",)))
     with gateway(tmp_path, policy) as (haproxy, orders, _):
         start = time.monotonic()
-        assert haproxy.ask("/r?1").status == 504
-        assert 0.4 <= time.monotonic() - start < 3
+        assert haproxy.ask("/r?8").status == 504
+        assert time.monotonic() - start >= 0.4
         assert len(orders.seen) == 2
 
 
 def test_with_less_left_than_all_tries_may_take_it_is_tried_once(tmp_path: Path) -> None:
-    policy = Policy(timeout=5, try_timeout=0.4, retry=Retry(attempts=3, on=("timeout",)))
+    policy = Policy(timeout=9, try_timeout=1, retry=Retry(attempts=3, on=("timeout",)))
     with gateway(tmp_path, policy) as (haproxy, orders, _):
-        assert haproxy.ask("/r?3", headers=[("baggage", f"atoll.deadline={now() + 900}")]).status == 504
+        assert haproxy.ask("/r?8", headers=[("baggage", f"atoll.deadline={now() + 3000}")]).status == 504
         assert len(orders.seen) == 1
 
 
 def test_a_call_of_grpc_is_told_the_rest_and_its_own_deadline_goes_on(tmp_path: Path) -> None:
     grpc = {"check": Check(kind=CheckKind.NONE), "protocol": Protocol.GRPC}
     with gateway(tmp_path, Policy(timeout=5), **grpc) as (haproxy, _, mesh):
-        for written, least, most in (("90000m", 4000, 5000), ("2S", 1000, 2000), ("2500000u", 1500, 2500)):
+        for written, left in (("90000m", 5000), ("4S", 4000), ("4500000u", 4500)):
+            before = now()
             answer = haproxy.ask("/r", method="POST", headers=[("grpc-timeout", written)])
-            assert now() + least <= deadline_of(answer) <= now() + most, written
+            assert before - BEHIND + left <= deadline_of(answer) <= now() + left, written
             told = answer.seen_header("grpc-timeout")[0]
-            assert told == ("5000m" if most == 5000 else written)
-        alone = haproxy.ask("/", method="POST", headers=[("grpc-timeout", "2S")], port=mesh)
-        assert now() + 1000 <= deadline_of(alone) <= now() + 2000
+            assert told == ("5000m" if left == 5000 else written)
+        before = now()
+        alone = haproxy.ask("/", method="POST", headers=[("grpc-timeout", "4S")], port=mesh)
+        assert before - BEHIND + 4000 <= deadline_of(alone) <= now() + 4000
         odd = haproxy.ask("/", method="POST", headers=[("grpc-timeout", "soon")], port=mesh)
         assert odd.seen_header("baggage") == []
         assert odd.seen_header("grpc-timeout") == ["soon"]
         short = haproxy.ask(
             "/",
             method="POST",
-            headers=[("grpc-timeout", "9S"), ("baggage", f"atoll.deadline={now() + 700}")],
+            headers=[("grpc-timeout", "9S"), ("baggage", f"atoll.deadline={now() + 4000}")],
             port=mesh,
         )
-        assert int(short.seen_header("grpc-timeout")[0].removesuffix("m")) <= 700
+        assert int(short.seen_header("grpc-timeout")[0].removesuffix("m")) <= 4000

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from atoll.gateway import budget
@@ -38,6 +40,7 @@ from tests.contract.gateway.rig import (
 HOSTILE = '{"say":"\'%[uuid()] ${HOME} ; $x \\\\ # \x1b[31m\r\n\t|~^ äöü \U0001f600"}'
 FIXED = Page(status=203, body=HOSTILE, content_type="application/json", headers={"x-kind": "a b;c=\"%[src]\" 'd'"})  # type: ignore[dict-item]
 STATIC = Policy(fallback=Fallback(static=FIXED))
+PICKY = Policy(fallback=Fallback(static=FIXED, on=("500", "timeout")))
 BEST = ServiceName("best")
 
 
@@ -47,7 +50,7 @@ class Moody(Echo):
     def respond(self, handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
         word = asked["path"].partition("?")[0].rsplit("/", 1)[-1]
         if word == "hang":
-            time.sleep(0.6)
+            time.sleep(6)
         elif word == "close":
             handler.close_connection = True
         elif word.isdigit():
@@ -67,18 +70,26 @@ def route(name: str, policy: Policy, to: str = "moody") -> Route:
 
 
 def instead(path: str = "", **values: Any) -> Policy:
-    return Policy(fallback=Fallback(service=Other(service=BEST, path=path, **values)), timeout=0.3)
+    return Policy(fallback=Fallback(service=Other(service=BEST, path=path, **values)))
+
+
+def hurried(policy: Policy) -> Policy:
+    """For those who hang: everybody else has all the time of the machine."""
+    return msgspec.structs.replace(policy, timeout=0.3)
 
 
 OPEN = service("open", breaker_word=BreakerWord(state=BreakerState.OPEN, until=time.time() + 86_400), mesh_index=1)
 ROUTES = [
-    route("static", Policy(fallback=STATIC.fallback, timeout=0.3)),
+    route("static", STATIC),
+    route("static-late", hurried(STATIC)),
     route("open", STATIC, "open"),
     route("empty", STATIC, "empty"),
     route("gone", STATIC, "gone"),
     route("plain", Policy()),
-    route("picky", Policy(fallback=Fallback(static=FIXED, on=("500", "timeout")), timeout=0.3)),
+    route("picky", PICKY),
+    route("picky-late", hurried(PICKY)),
     route("other", instead()),
+    route("other-late", hurried(instead())),
     route("mapped", instead("/top/{2}/{5}?like={1}&of={2}")),
     route("other-empty", instead("/x"), "empty"),
     route("deep", Policy(fallback=Fallback(service=Other(service=ServiceName("deep")))), "empty"),
@@ -118,7 +129,15 @@ def haproxy(moody: Moody, best: Echo, tmp_path_factory: pytest.TempPathFactory) 
     [
         *(
             (f"/{path}", size)
-            for path in ("static/hang", "static/close", "static/502", "static/503", "static/504", "open/x", "empty/x")
+            for path in (
+                "static-late/hang",
+                "static/close",
+                "static/502",
+                "static/503",
+                "static/504",
+                "open/x",
+                "empty/x",
+            )
             for size in (None, 5, 200_000)
         ),
         ("/gone/x", 200_000),  # three seconds of attempts
@@ -146,20 +165,21 @@ def test_what_is_not_a_failure_passes_untouched(haproxy: Running, word: str) -> 
 
 
 def test_only_what_is_chosen_counts_as_failed(haproxy: Running) -> None:
-    kinds = {word: haproxy.ask(f"/picky/{word}").header("x-fallback") for word in ("500", "503", "hang", "close")}
-    assert kinds == {"500": "static", "503": None, "hang": "static", "close": None}
+    kinds = {word: haproxy.ask(f"/picky/{word}").header("x-fallback") for word in ("500", "503", "close")}
+    assert kinds == {"500": "static", "503": None, "close": None}
+    assert haproxy.ask("/picky-late/hang").header("x-fallback") == "static"
     assert haproxy.ask("/picky/503").body == b"own"
     assert haproxy.ask("/picky/close").json()["code"] == "upstream-answer"
 
 
-@pytest.mark.parametrize("word", ["hang", "close", "502", "503"])
-def test_another_service_is_asked_the_same(haproxy: Running, moody: Moody, best: Echo, word: str) -> None:
+@pytest.mark.parametrize("path", ["/other-late/hang", "/other/close", "/other/502", "/other/503"])
+def test_another_service_is_asked_the_same(haproxy: Running, moody: Moody, best: Echo, path: str) -> None:
     best.seen.clear()
     for method, body in (("GET", None), ("POST", b"x" * 10_000), ("PUT", b"y"), ("DELETE", None)):
-        answer = haproxy.ask(f"/other/{word}?q=1", method=method, body=body, headers=[("x-mine", "1")])
+        answer = haproxy.ask(f"{path}?q=1", method=method, body=body, headers=[("x-mine", "1")])
         seen = best.seen.pop()
         assert not best.seen
-        assert (seen["method"], seen["path"], seen["body"].encode()) == (method, f"/other/{word}?q=1", body or b"")
+        assert (seen["method"], seen["path"], seen["body"].encode()) == (method, f"{path}?q=1", body or b"")
         assert ["x-mine", "1"] in seen["headers"]
         assert not [name for name, _ in seen["headers"] if name.startswith("x-atoll")]
         assert answer.header("x-fallback") == "service"
@@ -239,7 +259,7 @@ def test_a_client_cannot_speak_for_the_gateway(haproxy: Running, moody: Moody) -
     lies = [("x-atoll-at", "0||best|best||0|x|"), ("x-atoll-page", "page:x"), ("x-atoll-status", "503")]
     answer = haproxy.ask("/static/x", headers=lies)
     assert answer.json()["name"] == "moody"
-    assert {name for name, _ in answer.json()["headers"] if name.startswith("x-atoll")} == {"x-atoll-left-ms"}
+    assert not [name for name, _ in answer.json()["headers"] if name.startswith("x-atoll")]
 
 
 def test_a_later_request_of_a_connection_that_is_hung_up_on_gets_it_too(haproxy: Running) -> None:
@@ -274,13 +294,14 @@ def test_a_stream_flows_and_a_websocket_is_tunnelled_behind_it(tmp_path: Path) -
             handler.send_header("content-type", "text/event-stream")
             handler.send_header("transfer-encoding", "chunked")
             handler.end_headers()
-            for _ in range(8):
-                event = f"data: {time.monotonic()}\n\n".encode()
+            for number in range(8):
+                event = b"data: %d\n\n" % number
                 handler.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
                 handler.wfile.flush()
-                time.sleep(0.03)
+                assert arrived.acquire(timeout=10), "it waits until the client has this one before it makes the next"
             handler.wfile.write(b"0\r\n\r\n")
 
+    arrived = threading.Semaphore(0)
     policy = Policy(fallback=Fallback(static=FIXED, last_good=LastGood()))
     with Streaming("events") as upstream:
         facts = snapshot_of([service("s")], [instance("s", upstream.port)], [route("s", policy, "s")])
@@ -290,15 +311,11 @@ def test_a_stream_flows_and_a_websocket_is_tunnelled_behind_it(tmp_path: Path) -
             socket.create_connection(("127.0.0.1", haproxy.settings.port), timeout=10) as tunnel,
         ):
             connection.sendall(b"GET /s HTTP/1.1\r\nHost: test\r\n\r\n")
-            delays: list[float] = []
             received = b""
-            while len(delays) < 8:
-                received += connection.recv(65536)
-                now = time.monotonic()
-                while b"data: " in received and b"\n\n" in received:
-                    event, _, received = received.partition(b"data: ")[2].partition(b"\n\n")
-                    delays.append(now - float(event))
-            assert sorted(delays)[4] < 0.025
+            for number in range(8):
+                while b"data: %d\n\n" % number not in received:
+                    received += connection.recv(65536)
+                arrived.release()
             tunnel.sendall(
                 b"GET /s HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nhello"
@@ -435,7 +452,7 @@ def test_the_last_good_answer_is_given_with_its_age(shop: tuple[Shop, Running]) 
     stale = asks(shop, "/kept/a?q=1", down=True)
     assert (stale.status, stale.body, stale.header("x-mine")) == (200, good.body, "1")
     assert stale.header("x-fallback") == "last-good"
-    assert 0 <= int(stale.header("age") or -1) <= 3
+    assert 0 <= int(stale.header("age") or -1) <= 30
     assert stale.header("cache-control") == "no-store"
     assert len(shop[0].seen) == asked + 1  # it was tried
     again = asks(shop, "/kept/a?q=1", down=False)

@@ -165,4 +165,5 @@ def test_the_request_log_names_the_fault(tmp_path: Path) -> None:
         with pytest.raises(http.client.RemoteDisconnected):
             haproxy.ask("/shop")
         haproxy.wait_for(lambda: len(lines.requests) == 2)
-        assert [line["Mark"] for line in lines.requests] == ["fault-delay:late", "fault-drop:gone"]
+        # two threads write: a line may overtake any other
+        assert {line["Mark"] for line in lines.requests} == {"fault-delay:late", "fault-drop:gone"}

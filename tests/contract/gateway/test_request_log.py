@@ -78,7 +78,7 @@ class Moody:
                 while data := connection.recv(65536):
                     connection.sendall(data.upper())
             elif mood == b"hang":
-                self.freed.wait(5)
+                self.freed.wait(20)
             # else it closes without an answer
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ def haproxy(folder: Path, lines: Lines) -> Iterator[Running]:
             ],
         )
         log = RequestLog(socket=lines.path, ring_bytes=1 << 20)
-        with running(facts, folder, small_settings(connect_timeout=0.2, server_timeout=0.5), log) as haproxy:
+        with running(facts, folder, small_settings(connect_timeout=0.2, server_timeout=2.0), log) as haproxy:
             yield haproxy
     moody.close()
 
@@ -148,7 +148,7 @@ def test_a_request_has_a_line_with_all_that_is_known_of_it(haproxy: Running, lin
     assert re.fullmatch("orders-1:[0-9a-f]{8}", line["Server"])
     assert int(line["BytesIn"]) > 50
     assert int(line["BytesOut"]) > 200
-    assert {int(line[timer]) for timer in ("Reading", "Waiting", "Connecting", "Answering")} <= set(range(-1, 2000))
+    assert {int(line[timer]) for timer in ("Reading", "Waiting", "Connecting", "Answering")} <= set(range(-1, 60_000))
     fixed = {
         "Edge": "gateway",
         "Parent": VALID,
@@ -328,8 +328,12 @@ def test_lines_are_numbered_from_0_for_each_listener(haproxy: Running, lines: Li
     for edge in ("gateway", "mesh"):
         haproxy.ask("/numbered", host="orders", port=None if edge == "gateway" else haproxy.settings.mesh_port)
         lines.next(at("/numbered", edge))
-        numbers = [int(line["Line"]) for line in lines.requests if line["Edge"] == edge]
-        assert sorted(numbers) == list(range(len(numbers)))
+
+        def numbers(edge: str = edge) -> list[int]:
+            return sorted(int(line["Line"]) for line in lines.requests if line["Edge"] == edge)
+
+        # two threads write: a line may overtake any other, also of a test before
+        haproxy.wait_for(lambda numbers=numbers: numbers() == list(range(len(numbers()))))
     assert len({line["Run"] for line in lines.requests}) == 1
 
 

@@ -165,7 +165,7 @@ def test_a_route_with_a_timeout_of_its_own_ends_in_504_by_then(tmp_path: Path) -
         def respond(self, handler: object, asked: object) -> None:
             import time
 
-            time.sleep(1)
+            time.sleep(5)
 
     route = Route(name=RouteName("all"), shares=ALL.shares, policy=Policy(timeout=0.1))
     with (

@@ -119,7 +119,8 @@ def test_a_hang_up_on_the_second_request_of_a_connection_is_silent_but_for_the_s
 
 
 def test_an_event_of_a_stream_arrives_when_it_is_sent(tmp_path: Path) -> None:
-    events, pause = 8, 0.03
+    events = 16
+    arrived = threading.Semaphore(0)
 
     class Streaming(Echo):
         def respond(self, handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
@@ -131,7 +132,7 @@ def test_an_event_of_a_stream_arrives_when_it_is_sent(tmp_path: Path) -> None:
                 event = f"data: {time.monotonic()}\n\n".encode()
                 handler.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
                 handler.wfile.flush()
-                time.sleep(pause)
+                assert arrived.acquire(timeout=10), "none is made before the one before has arrived"
             handler.wfile.write(b"0\r\n\r\n")
 
     with Streaming("events") as upstream:
@@ -149,7 +150,9 @@ def test_an_event_of_a_stream_arrives_when_it_is_sent(tmp_path: Path) -> None:
                 while b"data: " in received and b"\n\n" in received:
                     event, _, received = received.partition(b"data: ")[2].partition(b"\n\n")
                     delays.append(now - float(event))
-            assert sorted(delays)[len(delays) // 2] < 0.025  # 0.1 to 0.2 without http-no-delay
+                    arrived.release()
+            # 0.1 to 0.2 without http-no-delay; a busy machine makes some late, not most
+            assert sorted(delays)[len(delays) // 4] < 0.05
 
 
 def test_a_websocket_is_tunnelled_both_ways_and_other_upgrades_are_not(tmp_path: Path) -> None:

@@ -71,7 +71,6 @@ async def test_requests_go_on_to_the_next_group_within_the_request_and_return_af
     for name in ("a", "b"):
         await found[name].start(found[name].port)
     began = time.monotonic()
-    assert await answers(world) == {"lite"}
     await world.until(lambda: at(world) == "orders" and asked_first(world) == "orders")
     assert time.monotonic() - began >= 1.0, "it has to be well for a while first"
     assert await answers(world) == {"a", "b"}
@@ -121,11 +120,9 @@ async def say(world: World, to: str | None) -> None:
         to=None if to is None else parse_group(to), until=now + 60 if to else 0.0, since=now, reason="moves"
     )
     world.snapshot.services[ORDERS] = msgspec.structs.replace(world.snapshot.services[ORDERS], failover_word=word)
-    began = time.monotonic()
     await world.push()
     await world.until(lambda: at(world) == (to or "orders"))
     await world.until(lambda: asked_first(world) == (to or "orders"))
-    assert time.monotonic() - began < 0.8, "sooner than the next look"
 
 
 async def test_a_group_on_which_requests_fail_is_left(world: World) -> None:
@@ -182,7 +179,7 @@ async def test_a_fallback_is_the_last_resort_behind_the_groups(world: World) -> 
 
 async def test_a_node_that_is_started_again_sends_requests_where_they_went(cold: World) -> None:
     async with cold.driver.running():
-        found = await shop(cold, "orders", "lite", return_after=2.0)
+        found = await shop(cold, "orders", "lite", return_after=4.0)
         for name in ("a", "b"):
             await found[name].stop()
         await cold.until(lambda: at(cold) == "lite")
@@ -199,6 +196,6 @@ async def test_a_node_that_is_started_again_sends_requests_where_they_went(cold:
         (report,) = second.failovers()
         assert (report.at, report.cause) == (1, "lite before the node was started again")
         await cold.until(lambda: at(cold) == "orders")
-        assert time.monotonic() - began >= 2.0, "it has to be well for a while first"
+        assert time.monotonic() - began >= 4.0, "it has to be well for a while first"
         assert await answers(cold) == {"a", "b"}
         await second.stop(0)

@@ -47,7 +47,7 @@ async def test_a_reload_loses_a_few_lines_and_no_request() -> None:
                     await asyncio.sleep(0.3)
                     stop.set()
                 assert world.driver.report().reloads == RELOADS
-                await asyncio.sleep(0.5)
+                await world.until(lambda: asked[0] - len(lines.requests) <= LOST * RELOADS)
                 await world.driver.stop(0)
         runs = defaultdict(list)
         for line in lines.requests:

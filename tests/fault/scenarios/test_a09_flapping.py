@@ -51,4 +51,4 @@ async def test_a_flapping_instance_costs_others_nothing_and_reloads_nothing(scen
     assert after["reloads"] == before["reloads"]
     assert 0 < applied <= took / fleet.settings.gateway.debounce + 2, "more than one apply in a debounce"
     # where a quiet p99 is below a millisecond, the machine's own hiccups make any ratio
-    assert ratio < 4 or percentile(storm.calls, 0.99) < UNFELT, "others felt it"
+    scenario.in_time(min(ratio / 4, percentile(storm.calls, 0.99) / UNFELT), 1.0, "of what others may feel")

@@ -30,8 +30,14 @@ async def test_slow_clients_are_closed_and_do_not_slow_others(scenario: Scenario
             group.create_task(slow_head(fleet, stop, closed))
             group.create_task(slow_body(fleet, stop))
             group.create_task(slow_reader(fleet, stop, number))
-        await asyncio.sleep(0.5)
-        open_now = await clients(fleet)
+        open_now = 0
+
+        async def crowded() -> bool:
+            nonlocal open_now
+            open_now = await clients(fleet)
+            return open_now >= 2 * each
+
+        await comes(crowded, "they are all there")
         async with fleet.load(storm):
             await asyncio.sleep(scenario.times(1, 5))
             if scenario.long:
@@ -45,9 +51,8 @@ async def test_slow_clients_are_closed_and_do_not_slow_others(scenario: Scenario
         heads_closed_after_s=round(max(closed), 1) if closed else None,
     )
     judge(no_request_failed(calm.calls), no_request_failed(storm.calls))
-    assert open_now >= 2 * each, "the fault did not bite"
     # where a quiet p99 is below a millisecond, the machine's own hiccups make any ratio
-    assert ratio < 5 or percentile(storm.calls, 0.99) < UNFELT, "good clients felt it"
+    scenario.in_time(min(ratio / 5, percentile(storm.calls, 0.99) / UNFELT), 1.0, "of what good clients may feel")
 
 
 async def clients(fleet: Fleet) -> int:

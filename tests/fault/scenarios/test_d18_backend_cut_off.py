@@ -62,7 +62,7 @@ async def test_an_instance_behind_a_pulled_cable_is_taken_out_and_flapping_is_da
         requests=len(history.calls),
         failed=len(lost),
     )
-    assert max(down) <= DOWN
+    scenario.in_time(max(down), DOWN)
     assert answered_by(history.calls)["far-1"] > 0
     assert told <= 3 + took / 10, "the registry flaps with it"
     assert len(lost) <= 8 * flaps, "more than one request of each connection was lost"

@@ -52,7 +52,9 @@ async def test_an_absent_or_silent_control_plane_delays_no_start(scenario: Scena
         proxy.black_hole()
         silent = [await started_in(url, token) for _ in range(5)]
     scenario.measured(absent_ms=round(1000 * min(absent), 1), silent_ms=round(1000 * min(silent), 1))
-    assert max(min(absent), min(silent)) <= 0.1  # the best of five: what it costs, not what the machine was doing
+    # the best of five: what it costs, not what the machine was doing
+    scenario.in_time(max(min(absent), min(silent)), 0.1)
+    assert max(min(absent), min(silent)) <= TTL / 3, "it waited for an interval"
 
 
 async def test_a_service_that_starts_before_the_control_plane_serves_and_registers_once_that_is_there(
@@ -87,4 +89,4 @@ async def test_a_service_that_starts_before_the_control_plane_serves_and_registe
                 waits.append(clock.now() - began)
                 assert (await running.ask("/readyz")).json()["registration"] == "ok"
     scenario.measured(interval=TTL / 3, registered_after=[round(wait, 1) for wait in waits])
-    assert min(waits) <= 2 * TTL / 3
+    scenario.in_time(min(waits), 2 * TTL / 3)

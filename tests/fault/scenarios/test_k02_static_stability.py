@@ -53,7 +53,7 @@ async def test_requests_go_on_while_node_and_control_plane_are_dead(scenario: Sc
     judge(no_request_failed(history.calls))
     assert status["expired"] == 0
     assert (after.master, after.workers, after.instances) == (before.master, before.workers, before.instances)
-    assert right <= RIGHT + REPORT
+    scenario.in_time(right, RIGHT + REPORT)
 
 
 @pytest.mark.slow
@@ -116,14 +116,14 @@ async def test_requests_go_on_while_the_control_plane_is_kept_dead_and_then_paus
     assert status["expired"] == 0
     assert deaths > 1
     assert (after.node, after.master, after.instances) == (before.node, before.master, before.instances)
-    assert paused_right <= RIGHT + REPORT
-    assert dead_right <= RIGHT + REPORT, "the node waits at most 1 s before it starts it again"
+    scenario.in_time(paused_right, RIGHT + REPORT)
+    scenario.in_time(dead_right, RIGHT + REPORT, "(the node waits at most 1 s before it starts it again)")
 
 
 async def kept_dead(fleet: Fleet, seconds: float) -> int:
     """Kill the control plane as often as it is started again; how often that was."""
     began, deaths = time.monotonic(), 0
-    while time.monotonic() - began < seconds:
+    while time.monotonic() - began < seconds or deaths < 2:
         server = fleet.parts().control_plane
         if server is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -147,6 +147,7 @@ async def test_everything_killed_at_once_comes_back_with_all_that_was_acknowledg
                     ),
                 )
                 await asyncio.sleep(0.3 + scenario.rng.random())
+                await comes(lambda: len(acknowledged(history.calls)) > 5 * (number + 1), "there is something to lose")  # noqa: B023
                 signal_all(fleet.parts().all, signal.SIGKILL)
                 writing.cancel()
             began = time.monotonic()
@@ -156,16 +157,19 @@ async def test_everything_killed_at_once_comes_back_with_all_that_was_acknowledg
             took.append(time.monotonic() - began)
         facts = await fleet.do(fleet.platform.done, "GET", "/facts?prefix=services/")
         found = {one["key"]: one["value"] for one in facts["facts"]}
-    written = [call for call in history.calls if call.outcome is Outcome.OK]
     scenario.measured(
         deaths=len(took),
-        acknowledged=len(written),
+        acknowledged=len(acknowledged(history.calls)),
         lost=len(lost(history.calls, found)),
         back_s=[round(each, 1) for each in sorted(took)],
     )
-    assert len(written) > 5 * len(took), "too few writes to lose any"
     judge(lost(history.calls, found))
-    assert max(took) <= BACK
+    scenario.in_time(max(took), BACK)
+
+
+def acknowledged(calls: list[Call]) -> list[Call]:
+    """What was answered with yes."""
+    return [call for call in calls if call.outcome is Outcome.OK]
 
 
 def lost(calls: list[Call], found: Mapping[str, Any]) -> list[Breach]:

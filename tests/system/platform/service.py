@@ -1,8 +1,9 @@
 """A tiny service for the tests: HTTP/1.1 on asyncio, standard library only, no handling of signals at all.
 
 It ends at once on SIGTERM, so whatever is lost while the platform scales or restarts it is the platform's fault.
-`/…?ms=20` answers after 20 ms, `/…?status=500` with that status, `/crash` ends the process with exit code 7; everything
-else says who answered.
+`/…?ms=20` answers after 20 ms, `/…?status=500` with that status, `/…?gate=FOLDER` once there is a file `open` in the
+folder (until then the request has a file of its own there); `/crash` ends the process with exit code 7; everything else
+says who answered.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 INSTANCE = os.environ.get("ATOLL_INSTANCE", "")
@@ -29,6 +31,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             asked = parse_qs(urlsplit(target).query)
             if "ms" in asked:
                 await asyncio.sleep(float(asked["ms"][0]) / 1000)
+            if "gate" in asked:
+                await opened(Path(asked["gate"][0]), str(id(writer)))
             if target.startswith("/crash"):
                 print("the sky is falling", flush=True)
                 os._exit(7)
@@ -44,6 +48,13 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         pass
     finally:
         writer.close()
+
+
+async def opened(gate: Path, request: str) -> None:
+    (gate / request).touch()
+    while not (gate / "open").exists():  # noqa: ASYNC110 - another process opens it
+        await asyncio.sleep(0.01)
+    (gate / request).unlink()
 
 
 async def main() -> None:

@@ -240,8 +240,10 @@ class Platform:
         return {one["instance"]: one for one in found if not service or one["service"] == service}
 
     def pids(self, service: str = "") -> dict[str, int]:
-        """Of children that run."""
-        return {name: one["pid"] for name, one in self.children(service).items() if one.get("pid")}
+        """Of children that run: what the node said lately, and what is still so."""
+        return {
+            name: one["pid"] for name, one in self.children(service).items() if one.get("pid") and alive(one["pid"])
+        }
 
     def settled(self) -> bool:
         """Whether the gateway runs the newest facts."""

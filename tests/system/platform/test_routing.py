@@ -86,6 +86,7 @@ def crossing() -> Iterator[Platform]:
     with closing(Platform.of(PROJECT)) as platform:
         shutil.copy(Path(__file__).with_name("h2c_service.py"), platform.folder)
         platform.up_without("absent")
+        until(platform.settled, "the gateway runs it all")
         yield platform
 
 
@@ -164,6 +165,7 @@ def test_a_canary_gets_its_share(crossing: Platform) -> None:
         count = canary(crossing, 2000)
     finally:
         crossing.done("DELETE", "/services/beta/instances/beta-canary")
+        until(crossing.settled, "the canary is gone from the gateway")
     assert count.total() == 2000
     sigma = math.sqrt(2000 * 0.05 * 0.95)
     assert abs(count["v2"] - 100) <= 5 * sigma, count

@@ -109,6 +109,12 @@ def test_a_websocket_talks_both_ways_and_survives_silence(shop: Platform, way: s
 
 @pytest.mark.parametrize("way", ["gateway", "mesh"])
 def test_server_sent_events_arrive_one_by_one(shop: Platform, way: str) -> None:
+    """A machine that stands still for a moment delivers several at once; a gateway that holds them back always does."""
+    until(lambda: min(pauses(shop, way)[1:]) > 0.1, "events that come one by one")
+
+
+def pauses(shop: Platform, way: str) -> list[float]:
+    """Seconds between the events of a new order; the shop makes those after the second 0.2 s apart."""
     order = ordered(shop)
     port = shop.gateway_port if way == "gateway" else shop.port_of("orders")
     path = f"/api/orders/{order}/events" if way == "gateway" else f"/orders/{order}/events"
@@ -120,9 +126,7 @@ def test_server_sent_events_arrive_one_by_one(shop: Platform, way: str) -> None:
     seen = [(line[6:].strip().decode(), time.monotonic()) for line in answer if line.startswith(b"event:")]
     connection.close()
     assert [stage for stage, _ in seen] == ["created", "paid", "packed", "shipped", "delivered"]
-    pauses = [later - earlier for (_, earlier), (_, later) in itertools.pairwise(seen)]
-    # the shop pauses 0.2 s before each event after the second; in one lump they would come within a millisecond
-    assert all(pause > 0.1 for pause in pauses[1:]), pauses
+    return [later - earlier for (_, earlier), (_, later) in itertools.pairwise(seen)]
 
 
 def ordered(shop: Platform) -> str:
