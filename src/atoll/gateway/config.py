@@ -42,8 +42,8 @@ MAINTENANCE = "edge:maintenance"
 """The section for requests to a service in maintenance; it has no servers and says so."""
 
 
-DOOR = "edge:fallback"
-"""The section before every service of whom a fallback is said (see `door`)."""
+DOOR, GRPC_DOOR = "edge:fallback", "edge:fallback-grpc"
+"""The sections before every service of whom a fallback is said, and before those of gRPC (see `door`)."""
 
 
 @dataclass(frozen=True)

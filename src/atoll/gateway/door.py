@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from atoll.gateway import failover, injection, kept, request_log, trace
-from atoll.gateway.config import DOOR, FALLBACKS, NOBODY, map_path
+from atoll.gateway.config import DOOR, FALLBACKS, GRPC_DOOR, NOBODY, map_path
 from atoll.gateway.fallback import FALLS
 from atoll.gateway.limits import BUSY, FULL
 from atoll.gateway.maps import REWRITTEN
@@ -41,6 +41,8 @@ SERVED = "fallback-"
 """What the mark of a request begins with that got one: `fallback-static:timeout`."""
 BODY_LIMIT, BODY_WAIT = 15_000, 500
 """Bytes of a body that is held back to be sent again, and milliseconds, at most; one buffer."""
+MESSAGE_WAIT = 50
+"""Milliseconds in which a call of gRPC that may be sent again must have ended what it sends; others go on then, too."""
 PATIENCE = "25h"
 """For what has timeouts of its own: above the longest one that can be said."""
 POOLED = "1h"
@@ -59,7 +61,7 @@ _LINE = f"""\
 """
 """What DOOR said of a request."""
 
-_DOOR = f"""\
+_AHEAD = f"""\
   balance first
   retries 1
   option redispatch 1
@@ -69,11 +71,21 @@ _DOOR = f"""\
   http-request set-var(txn.at) var(txn.at),field(8,|,0)
   http-request set-header x-atoll-at %[var(txn.at)]
   http-request set-header x-atoll-caller %[var(txn.caller)] if {{ var(txn.caller) -m found }}
+"""
+_DOOR = f"""\
   http-request wait-for-body time {BODY_WAIT}ms if {{ req.hdr(content-length),add(0) -m int 1:{BODY_LIMIT} }}
   acl long req.hdr(content-length),add(0) -m int gt {BODY_LIMIT}
   acl sized req.hdr(content-length) -m found
   http-request disable-l7-retry if long or {{ method POST PUT PATCH }} !sized
   use-server fresh if long or {{ method POST PUT PATCH }} !sized
+"""
+# `wait-for-body` would answer 408 where a call is one of a stream that stays open. This condition never holds, but HAProxy
+# only knows that when the body has ended, fills the buffer, or the time is over; then the call goes on.
+_GRPC_DOOR = f"""\
+  tcp-request inspect-delay {MESSAGE_WAIT}ms
+  tcp-request content accept if {{ req.body -m len gt {1 << 30} }}
+"""
+_TOLD_TO_DOOR = f"""\
   acl failed res.hdr(x-atoll-status) -m found
   http-response set-var({MARK}) res.hdr(x-atoll-told)
 """
@@ -164,7 +176,7 @@ def door_section(attempt: Path, instead: Path, pages: Iterable[Page], *, fails_o
     """The section."""
     rules = f"""\
 {section("backend", DOOR, "from", "base")}
-{_DOOR}{failover.BESIDE if fails_over else ""}{_OF_ATTEMPT}{giving("http-response", pages)}{_RESTORED}\
+{_AHEAD}{_DOOR}{_TOLD_TO_DOOR}{failover.BESIDE if fails_over else ""}{_OF_ATTEMPT}{giving("http-response", pages)}{_RESTORED}\
   http-response del-header x-atoll- -m beg
   http-after-response set-header x-fallback static if {{ var({MARK}) -m beg {SERVED}static }}
   http-after-response set-header retry-after %[var(txn.later)] if {{ var(txn.later) -m found }}
@@ -175,6 +187,22 @@ def door_section(attempt: Path, instead: Path, pages: Iterable[Page], *, fails_o
         line("server", "fresh", f"unix@{attempt}", "weight", "0", "max-reuse", "0", "pool-max-conn", "0"),
     ]
     return rules + "\n".join([*servers, ""])
+
+
+def grpc_door_section(attempt: Path, instead: Path, *, fails_over: bool) -> str:
+    """The section for calls of gRPC, in which both ways are HTTP/2: their trailers and errors without a message pass.
+
+    HAProxy only sends a call again of which it had all when it sent it, so one of a stream of messages is not, and gets
+    the failed answer.
+    """
+    rules = f"""\
+{section("backend", GRPC_DOOR, "from", "base")}
+{_AHEAD}{_GRPC_DOOR}{_TOLD_TO_DOOR}{failover.BESIDE if fails_over else ""}{_OF_ATTEMPT}{_RESTORED}\
+  http-response del-header x-atoll- -m beg
+  http-after-response set-header retry-after %[var(txn.later)] if {{ var(txn.later) -m found }}
+"""
+    ways = (("main", attempt), ("alt", instead))
+    return rules + "\n".join([*(line("server", name, f"unix@{path}", "proto", "h2") for name, path in ways), ""])
 
 
 def attempt_frontend(socket: Path, *, copies: bool, logged: bool) -> str:

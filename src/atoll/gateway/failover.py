@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from atoll.gateway.config import DOOR, FAILOVERS, Failovers, map_path
+from atoll.gateway.config import DOOR, FAILOVERS, GRPC_DOOR, Failovers, map_path
 from atoll.gateway.problem import MARK
 from atoll.model.failover import GROUPS_LIMIT
 from atoll.model.names import ServiceName
@@ -46,7 +46,7 @@ def rules(settled: str) -> str:
         )
     section, service = (f"%[var({_GROUP}),field({at},^)]" for at in (1, 2))
     where = f" if chosen !{{ var({_GROUP}) -m end ^ }}"
-    behind = f"{{ var(txn.at),field(3,|) -m str {DOOR} }}"
+    behind = f"{{ var(txn.at),field(3,|) -m str {DOOR} {GRPC_DOOR} }}"
     lines += [
         f"  http-request set-var-fmt(txn.at) %[var(txn.at),field(1,|,9)]|{section}|{service}|%[var(txn.at),field(12,|,0)]{where} {behind}",
         f"  http-request set-var-fmt(txn.at) %[var(txn.at),field(1,|,2)]|{section}|{service}|%[var(txn.at),field(5,|,0)]{where} !{behind}",

@@ -31,12 +31,21 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def guarded(policy: Policy, service: Service) -> bool:
-    """Whether requests to `service` under `policy` must pass DOOR. Calls of gRPC never do: they cannot be sent again, and an
-    error of theirs that has no message would not survive the way.
-    """
+    """Whether requests to `service` under `policy` must pass DOOR (see `guard_of`)."""
     if service.protocol is Protocol.GRPC:
-        return False
+        return policy.fallback is not None and policy.fallback.service is not None
     return bool(policy.errors) or (policy.fallback is not None and not policy.fallback.none)
+
+
+def guard_of(who: str, policy: Policy, service: Service, verdict: str) -> Guard:
+    """What is said under `policy` of requests to `service`. Of calls of gRPC it is only another service that can answer
+    them: there is no answer to keep of a POST, and no fixed one whose bytes are messages of theirs.
+    """
+    said, errors = policy.fallback, policy.errors or {}
+    if service.protocol is Protocol.GRPC:
+        errors = {}
+        said = None if said is None else msgspec.structs.replace(said, static=None, last_good=None)
+    return Guard(who=who, fallback=said, errors=errors, verdict=verdict)
 
 
 def fallback_entries(guards: Iterable[Guard]) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ import msgspec
 
 from atoll.gateway.bound import Bound
 from atoll.gateway.config import NOBODY, Entries, Traits
-from atoll.gateway.fallback import Guard, guarded
+from atoll.gateway.fallback import Guard, guard_of, guarded
 from atoll.gateway.maps import Goal, service_verdict
 from atoll.gateway.policies import policy_line
 from atoll.gateway.retries import first_seconds
@@ -22,7 +22,7 @@ from atoll.model import effective
 from atoll.model.names import ServiceName
 from atoll.model.policy import Policy
 from atoll.model.route import Route, Share
-from atoll.model.service import Service
+from atoll.model.service import Protocol, Service
 
 Call = tuple[Service, Service]
 """Who calls, and whom."""
@@ -80,7 +80,7 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
             said = bound.effective.policy
             if guarded(said, bound.callee):
                 verdict = self._other(bound, refused)
-                yield Guard(who=bound.who, fallback=said.fallback, errors=said.errors or {}, verdict=verdict)
+                yield guard_of(bound.who, said, bound.callee, verdict)
 
     def _other(self, bound: Bound, refused: list[str]) -> str:
         """The verdict of the service that is asked instead: as all who call it get it, but without its own fallback."""
@@ -89,7 +89,8 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
             return ""
         other = self._instead(bound)
         if other is None:
-            what = "the service itself" if said.service.service == bound.service else "no service that speaks HTTP"
+            speaks = "gRPC" if bound.callee.protocol is Protocol.GRPC else "HTTP"
+            what = "the service itself" if said.service.service == bound.service else f"no service that speaks {speaks}"
             refused.append(f"fallback of {bound.who}: {said.service.service} is {what}; it is left out")
             return ""
         return service_verdict(msgspec.structs.replace(self._goal(Upstream(other.service), other), guard=""))
@@ -101,6 +102,8 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
             return None
         name = said.service.service
         if name not in self.services or Upstream(name) not in self.sections or name == bound.service:
+            return None
+        if (self.services[name].protocol is Protocol.GRPC) != (bound.callee.protocol is Protocol.GRPC):
             return None
         usual = self._of_service(name)
         if said.service.timeout is None:
@@ -136,6 +139,7 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
             timeout=0 if timeout is None else max(1, round(timeout * 1000)),
             policy=bound.who if policy_line(bound) else "",
             guard=bound.who if guarded(bound.effective.policy, service) else "",
+            grpc=service.protocol is Protocol.GRPC,
             failover=upstream == Upstream(service.name) and service.name in self.failing_over,
         )
 

@@ -22,7 +22,7 @@ A value is a verdict, `rank|route|backend|service|rewrite|timeout|policy|flags`,
 `n<number>|<methods to allow>|n`. A verdict that ends in `|`, `r`, `t` or `p` is a route that nothing else need be asked
 about. The flags are `r` when the path is rewritten, `t` when there is a timeout and `p` when there is a line in the
 policies map, in this order; or only `w` when a draw decides and `wk` when the client keeps its draw (sticky services).
-A verdict of whom a fallback is said is one that leads to DOOR, with the verdict proper as its eighth field and on, in which
+A verdict of whom a fallback is said is one that leads to DOOR (or GRPC_DOOR), with the verdict proper as its eighth field and on, in which
 `policy` is also the key of the fallback.
 """
 
@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from atoll.gateway.config import DOOR, Entries
+from atoll.gateway.config import DOOR, GRPC_DOOR, Entries
 from atoll.gateway.match import DRAWS, drawn, head, path_rank
 from atoll.model.route import Match, Route, Share
 
@@ -66,6 +66,8 @@ class Goal(msgspec.Struct, frozen=True):
     """Key of its line in the fallbacks map; empty: nothing is said of one."""
     failover: bool = False
     """The service has groups that are asked first."""
+    grpc: bool = False
+    """It speaks gRPC."""
 
 
 Goals = Callable[[Route, Share], Goal]
@@ -137,7 +139,8 @@ def _leading(rank: int, name: str, goal: Goal, rewrite: str) -> str:
     )
     who = goal.policy or goal.guard
     proper = f"{name}|{goal.backend}|{goal.service}|{rewrite}|{goal.timeout}|{who}|{flags}"
-    return f"{rank}|{name}|{DOOR}|{goal.service}||0||0|{proper}" if goal.guard else f"{rank}|{proper}"
+    door = GRPC_DOOR if goal.grpc else DOOR
+    return f"{rank}|{name}|{door}|{goal.service}||0||0|{proper}" if goal.guard else f"{rank}|{proper}"
 
 
 def _table(host: str, routes: list[Route], goals: Goals, numbers: Iterator[int]) -> Iterator[tuple[str, str]]:

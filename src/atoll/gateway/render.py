@@ -32,7 +32,7 @@ from atoll.gateway.config import (
     Kind,
     Traits,
 )
-from atoll.gateway.door import attempt_frontend, door_section, given_section, instead_frontend
+from atoll.gateway.door import attempt_frontend, door_section, given_section, grpc_door_section, instead_frontend
 from atoll.gateway.frontend import gateway_frontend, mesh_frontend, tcp_frontends
 from atoll.gateway.kept import kept_sections
 from atoll.gateway.problem import PAGES, error_page, grpc_pages, to_grpc, with_trace_id
@@ -103,6 +103,7 @@ def render(
         given_section(config.pages),
         instead_frontend(files.instead, copies=config.copies, logged=logged),
         door_section(files.attempt, files.instead, config.pages, fails_over=config.fails_over),
+        grpc_door_section(files.attempt, files.instead, fails_over=config.fails_over),
         *([kept_sections()] if config.copies else []),
         budget.budget_section(),
         breaker.breaker_section(PEERS),

@@ -36,25 +36,38 @@ def check_fallbacks(
             yield _wrong(f"the profiles of `{name}` are not on", path, hint, Code.UNKNOWN_REFERENCE)
         elif found is None and name not in also:
             yield unknown_service(name, services, path, "fallback")
-        elif found is not None and found.protocol in {Protocol.TCP, Protocol.GRPC}:
-            yield _wrong(f"`{name}` speaks {found.protocol}; only a service that speaks HTTP can answer instead", path)
+        elif found is not None and (wrong := _tongue(found, [services[one] for one in failed if one in services])):
+            yield _wrong(f"`{name}` speaks {found.protocol}; {wrong}", path)
         elif found is not None and found.run is not None and found.run.port is None:
             yield _wrong(f"`{name}` listens nowhere (port: none)", path, "give it a port, or name another service")
     yield from _circles(project, services)
 
 
+def _tongue(other: Service, failed: Collection[Service]) -> str:
+    """Why `other` cannot answer what was asked of the services that failed; empty: it can, or only those who ask know."""
+    if other.protocol is Protocol.TCP:
+        return "only a service that speaks HTTP or gRPC can answer instead"
+    for service in failed:
+        if Protocol.GRPC in {service.protocol, other.protocol} and service.protocol is not other.protocol:
+            return f"`{service.name}`, whose requests it would get, speaks {service.protocol}"
+    return ""
+
+
 def _calls(
     policy: Policy, failed: frozenset[ServiceName], services: Mapping[ServiceName, Service], here: Path
 ) -> Iterator[Finding]:
-    """A word about calls of gRPC, which can neither be sent again nor answered by words of HTTP."""
+    """What cannot answer calls of gRPC: bytes that are no messages of theirs, and copies, since nothing of a POST is kept."""
+    fallback = policy.fallback
     said = {
-        "fallback": policy.fallback is not None and not policy.fallback.none,
-        "errors": bool(policy.errors),
+        ("fallback", "static"): fallback is not None and fallback.static is not None,
+        ("fallback", "last_good"): fallback is not None and fallback.last_good is not None,
+        ("errors",): bool(policy.errors),
     }
     for name in sorted(failed):
         if name in services and services[name].protocol is Protocol.GRPC:
             for field in (field for field, there in said.items() if there):
-                yield _wrong(f"`{name}` speaks grpc; fallbacks are of HTTP", (*here, field), "leave it out")
+                hint = "leave it out: of gRPC only `service`, another service with the same methods, can answer instead"
+                yield _wrong(f"`{name}` speaks grpc; `{field[-1]}` has no message of gRPC", (*here, *field), hint)
 
 
 def _places(project: Project) -> Iterator[tuple[Policy, frozenset[ServiceName], Path]]:

@@ -13,7 +13,7 @@ from atoll.gateway.interim import interim
 from atoll.gateway.page import page_key
 from atoll.gateway.plan import Plan, Reload, SwapMap, make_plan
 from atoll.gateway.quote import entry, escaped
-from atoll.model.fallback import Fallback, LastGood, Other
+from atoll.model.fallback import USUAL, Fallback, LastGood, Other
 from atoll.model.names import ServiceName
 from atoll.model.page import Page
 from atoll.model.policy import Call, Policy
@@ -141,11 +141,24 @@ def test_until_the_reload_the_answers_stay_what_they_were() -> None:
     assert not isinstance(make_plan(running, meanwhile), Reload)
 
 
-def test_calls_of_grpc_never_pass_the_door() -> None:
-    services = [service("calc", protocol=Protocol.GRPC, policy=Policy(fallback=Fallback(static=PAGE)))]
-    found = config(snapshot(services, [instance("calc", "a", 9001)]))
-    assert found.maps[FALLBACKS] == ()
-    assert "edge:fallback" not in dict(found.maps[SERVICES])["calc"]
+def test_of_grpc_only_another_service_of_grpc_is_a_fallback() -> None:
+    errors = {"503": Page(status=503, body="soon")}
+
+    def lines(fallback: Fallback) -> tuple[str, dict[str, str]]:
+        services = [
+            service("calc", protocol=Protocol.GRPC, policy=Policy(fallback=fallback, errors=errors)),
+            service("math", mesh_index=1, protocol=Protocol.GRPC),
+            service("web", mesh_index=2),
+        ]
+        found = config(snapshot(services, [instance("calc", "a", 9001)]))
+        return dict(found.maps[SERVICES])["calc"].split("|")[2], dict(found.maps[FALLBACKS])
+
+    fixed, none = lines(Fallback(static=PAGE, last_good=LastGood()))
+    assert (fixed.startswith("edge:"), none) == (False, {})
+    section, found = lines(Fallback(service=Other(service=ServiceName("math")), last_good=LastGood()))
+    assert (section, found["calc"][:7]) == ("edge:fallback-grpc", "s||0||0")
+    assert set(found) == {"calc", *(f"calc~{word}" for word in USUAL)}, "neither copies nor errors"
+    assert lines(Fallback(service=Other(service=ServiceName("web"))))[1] == {}
 
 
 def test_too_many_fixed_answers_are_refused() -> None:
