@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -68,7 +69,7 @@ async def test_a_blocking_handler_is_named_once_counted_and_degrades_until_it_wa
     status = await server.turns("degraded")
     assert status.blocked == 1
     (warning,) = status.warnings
-    assert "the event loop was blocked for 1." in warning
+    assert re.search(r"the event loop was blocked for [1-9]", warning)
     assert "somebody_who_blocks" in warning
     (line,) = server.told()
     assert "run_asgi" in line, "the task"

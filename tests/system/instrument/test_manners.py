@@ -142,7 +142,7 @@ def test_a_telemetry_process_that_is_away_is_no_news_to_the_app(
         took = time.monotonic() - began
     assert done.returncode == 0
     assert done.stderr.splitlines() == [f"call {number}" for number in range(300)]
-    assert took < 6.0
+    assert took < 12.0, "a call takes milliseconds, an exporter that waited for each would take minutes"
 
 
 @pytest.mark.slow

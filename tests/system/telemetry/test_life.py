@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -133,11 +134,12 @@ def test_what_atolls_own_processes_say_is_found_as_one_service_and_does_not_grow
     until(lambda: {one["instance"] for one in own()} >= {"node", "control-plane", "telemetry"}, "all three are heard")
     said = next(one for one in own() if one["instance"] == "node" and one["scope"].startswith("atoll."))
     assert said["level"] in {"INFO", "WARNING", "WARN"}
-    before = status(observed)["parts"]["logs"]["inserts"]
+    before, began = status(observed)["parts"]["logs"]["inserts"], time.monotonic()
     until(lambda: status(observed)["parts"]["requests"] is not None, "it goes on")
     for _ in range(30):
         own()
-    assert status(observed)["parts"]["logs"]["inserts"] - before <= 3
+    # what others say meanwhile is one insert a second
+    assert status(observed)["parts"]["logs"]["inserts"] - before <= 3 + time.monotonic() - began
 
 
 def test_paused_it_holds_up_nobody(observed: Platform) -> None:
@@ -155,27 +157,36 @@ def test_paused_it_holds_up_nobody(observed: Platform) -> None:
     assert until(lambda: export(observed) == 200, "it goes on")
 
 
+def kill_node(platform: Platform) -> None:
+    node = platform.node_pid
+    os.kill(node, signal.SIGKILL)
+    until(lambda: not alive(node), "the node is dead")
+
+
 def test_a_node_that_comes_back_adopts_it(observed: Platform) -> None:
     pid = answering(observed)["pid"]
-    os.kill(observed.node_pid, signal.SIGKILL)
-    until(lambda: not alive(observed.node_pid), "the node is dead")
+    kill_node(observed)
     assert alive(pid)
     assert export(observed) == 200
     observed.up()
     assert answering(observed)["pid"] == pid
-    ports = [one["detail"] for one in doctor(observed) if one["check"] == "ports"]
-    assert ports
-    assert all("is ours" in one for one in ports), "what the new node took over is no stranger"
+
+    def strangers() -> list[str] | None:
+        """Ports whose holder the doctor does not know."""
+        found = [one["detail"] for one in doctor(observed) if one["check"] == "ports"]
+        return [one for one in found if "is ours" not in one] if found else None
+
+    until(lambda: strangers() == [], "what the new node took over is no stranger")
 
 
 def test_it_is_left_out_when_it_is_not_wanted_and_ended_when_it_ran_before(observed: Platform) -> None:
     pid = answering(observed)["pid"]
-    os.kill(observed.node_pid, signal.SIGKILL)
+    kill_node(observed)
     observed.up("--no-telemetry")
     until(lambda: not alive(pid), "it is ended")
     assert status(observed) is None
     assert "telemetry" not in parts_of(observed)
-    os.kill(observed.node_pid, signal.SIGKILL)
+    kill_node(observed)
     observed.up()
     assert answering(observed)["pid"] != pid
 

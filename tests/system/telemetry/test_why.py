@@ -117,6 +117,7 @@ def test_all_instances_taken_out_by_somebody(faults: Platform) -> None:
         found = why(faults, gone[0], 502)
     finally:
         faults.done("PUT", state, {"state": "passing"})
+        until(lambda: faults.get("/front/call?who=back&what=x").status == 200, "it is back")
     assert found["code"] == "out-of-service"
     assert "all of back was taken out: back-1 maint (new disk)" in found["cause"]
 
@@ -128,6 +129,7 @@ def test_a_service_that_somebody_stopped(faults: Platform) -> None:
         found = why(faults, gone, 503)
     finally:
         assert faults("start", "lone").code == 0
+        until(lambda: faults.get("/lone").status == 200, "it is back")
     assert (found["code"], found["next"]) == ("stopped", ["atoll start lone"])
 
 
@@ -150,13 +152,15 @@ def test_a_change_that_broke_it(faults: Platform) -> None:
     file.write_text(
         good.replace("{path_prefix: /lone}, service: lone", "{path_prefix: /lone}, service: lone, timeout: 200ms")
     )
-    assert faults("apply", "--yes").code == 0
-    late = until(lambda: [one for one in (faults.get("/lone?ms=600"),) if one.status == 504], "the change holds")[0]
-    found = why(faults, late, 504)
+    try:
+        assert faults("apply", "--yes").code == 0
+        late = until(lambda: [one for one in (faults.get("/lone?ms=600"),) if one.status == 504], "the change holds")[0]
+        found = why(faults, late, 504)
+    finally:
+        file.write_text(good)
+        assert faults("apply", "--yes").code == 0
     assert found["code"] == "bad-change"
     assert "after lone was changed: route lone: policy.timeout unset → 0.2" in found["cause"]
-    file.write_text(good)
-    assert faults("apply", "--yes").code == 0
 
 
 def test_a_clients_own_request_id_and_the_one_that_was_made_find_it(faults: Platform) -> None:
