@@ -263,6 +263,8 @@ def test_any_config_is_reached_from_any_other() -> None:
 
         async def live() -> None:
             async with world.driver.running():
+                # which of the made-up instances answer is no part of the configs that are compared
+                world.driver._traffic.on_empty = lambda _: None  # type: ignore[union-attr]
                 ready.set()
                 await over.wait()
                 await world.driver.stop(0)

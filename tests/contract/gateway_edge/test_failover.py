@@ -99,6 +99,7 @@ async def test_a_zone_is_preferred_and_spills_over(world: World) -> None:
     await world.push()
     await world.until(lambda: at(world) == "orders@zone:a")
     await world.until(lambda: any(each.instance == "a" and each.up for each in world.driver.servers()))
+    await world.until(lambda: asked_first(world) == "orders@zone:a")
     assert await answers(world) == {"a"}
     assert found["lite"].requests == 6
 
@@ -195,7 +196,7 @@ async def test_a_node_that_is_started_again_sends_requests_where_they_went(cold:
         assert await answers(cold) == {"lite"}
         (report,) = second.failovers()
         assert (report.at, report.cause) == (1, "lite before the node was started again")
-        await cold.until(lambda: at(cold) == "orders")
+        await cold.until(lambda: at(cold) == "orders" and asked_first(cold) == "orders")
         assert time.monotonic() - began >= 4.0, "it has to be well for a while first"
         assert await answers(cold) == {"a", "b"}
         await second.stop(0)
