@@ -14,10 +14,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # a shell that starts us in the background ignores Ctrl-C for us, and whom we start would inherit it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# a shell's background jobs ignore Ctrl-C, and so would every process that a test starts and interrupts
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 settings.register_profile(
     "default",
     deadline=None,  # the machines are noisy; time is measured in bench/, not here

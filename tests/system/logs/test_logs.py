@@ -109,7 +109,7 @@ def live(talk: Platform) -> list[float]:
     )
     assert follow.stdout is not None
     shown: list[str] = []
-    reader = threading.Thread(target=lambda stream=follow.stdout: shown.extend(stream))  # type: ignore[misc]
+    reader = threading.Thread(target=lambda stream=follow.stdout: shown.extend(stream))
     reader.start()
     try:
         until(lambda: call(talk, "/begins") and shown, "it knows where the end is, and goes on from there", every=0.2)
