@@ -7,6 +7,7 @@ that breaks is a lost request. Refuses rates and durations above its limits.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 
 import httptools
@@ -33,6 +34,9 @@ BODY_LIMIT = 64 << 10
 """Bytes of a problem document that are read."""
 ANSWER_LIMIT = 16 << 20
 """Bytes of an answer; a longer one is cut off and counts as answered."""
+GRPC_REFUSED = 500
+"""From this status of HTTP on it is no service that says a status of gRPC: theirs come with 200."""
+_IN_GRPC = re.compile(r"([a-z]{1,20}(?:-[a-z]{1,20}){0,3})(?: \([a-z0-9-]{1,63}\))?: ")
 
 
 def within_limits(rate: float, duration: float) -> None:
@@ -194,7 +198,9 @@ def _grpc_error(answer: _Answer) -> str:
 
 
 def _code(status: int, answer: _Answer) -> str:
-    """The stable code of a problem document of gateway or mesh; empty for what a service says itself."""
+    """The stable code of what gateway or mesh say, as a problem document or in words of gRPC; empty for a service's own."""
+    if status >= GRPC_REFUSED and (told := _IN_GRPC.match(answer.headers.get("grpc-message", ""))):
+        return told[1]
     if status < 400 or not answer.headers.get("content-type", "").startswith("application/problem+json"):
         return ""
     try:

@@ -246,15 +246,22 @@ def running_config(
     haproxy = Running(config, settings, files, printed, process=process)
     try:
         end = time.monotonic() + 10
-        while not files.runtime.exists():
+        while not _answers(haproxy):
             assert process.poll() is None, printed.read_text()
             assert time.monotonic() < end, printed.read_text()
             time.sleep(0.005)
-        haproxy.command("show version")  # the file is there before all listeners are: who answers has begun
         yield haproxy
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _answers(haproxy: Running) -> bool:
+    """Whether it has begun: the socket's file is there before somebody listens on it, and that before all listeners are."""
+    try:
+        return bool(haproxy.command("show version"))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
 
 
 @contextlib.contextmanager
