@@ -8,6 +8,7 @@ import asyncio
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -42,8 +43,8 @@ class Link:
         self.late = 0
         """Requests that came after the deadline they carried."""
         self.mesh = 0
-        self.dead: set[int] = set()
-        """Ports of instances that hang up on everything, as one does that was killed."""
+        self.dying: Counter[int] = Counter()
+        """How many requests more an instance hangs up on, by its port: those that were on their way when it was killed."""
         self._onward = onward
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -71,7 +72,10 @@ class Link:
                     if self.mood is Mood.SILENT:
                         await reader.read()
                         return
-                    if self.mood is Mood.HANG_UP or port in self.dead:
+                    if self.mood is Mood.HANG_UP:
+                        return
+                    if self.dying[port]:
+                        self.dying[port] -= 1
                         return
                     status = await self._answer(client, headers)
                     writer.write(
