@@ -21,8 +21,8 @@ from atoll.model.service import Balance, BalanceKind
 
 BODY_LIMIT = 15_000
 """Bytes of a request body that is held back until it is whole, so that a retry can send it again (one buffer)."""
-BODY_WAIT = 500
-"""Milliseconds of holding back, at most."""
+BODY_WAIT = 10_000
+"""Milliseconds of holding back, at most: HAProxy answers 408 then, so it is what a header may take."""
 ERROR_LIMIT = 5
 """Failed requests in a row after which a server is taken out."""
 

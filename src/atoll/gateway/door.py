@@ -39,7 +39,7 @@ UNUSED = 499
 """Stands for a service's own AGAIN between ATTEMPT and DOOR; neither HTTP nor HAProxy knows it."""
 SERVED = "fallback-"
 """What the mark of a request begins with that got one: `fallback-static:timeout`."""
-BODY_LIMIT, BODY_WAIT = 15_000, 500
+BODY_LIMIT, BODY_WAIT = 15_000, 10_000
 """Bytes of a body that is held back to be sent again, and milliseconds, at most; one buffer."""
 MESSAGE_WAIT = 50
 """Milliseconds in which a call of gRPC that may be sent again must have ended what it sends; others go on then, too."""
