@@ -80,7 +80,15 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
             said = bound.effective.policy
             if guarded(said, bound.callee):
                 verdict = self._other(bound, refused)
+                if not self._goes_around(bound):
+                    continue
                 yield guard_of(bound.who, said, bound.callee, verdict)
+
+    def _goes_around(self, bound: Bound) -> bool:
+        """Whether requests pass a door: something is said, and of gRPC there is somebody who can be asked instead."""
+        if not guarded(bound.effective.policy, bound.callee):
+            return False
+        return bound.callee.protocol is not Protocol.GRPC or self._instead(bound) is not None
 
     def _other(self, bound: Bound, refused: list[str]) -> str:
         """The verdict of the service that is asked instead: as all who call it get it, but without its own fallback."""
@@ -138,7 +146,7 @@ class Goals(msgspec.Struct, frozen=True, dict=True):
             sticky=service.sticky,
             timeout=0 if timeout is None else max(1, round(timeout * 1000)),
             policy=bound.who if policy_line(bound) else "",
-            guard=bound.who if guarded(bound.effective.policy, service) else "",
+            guard=bound.who if self._goes_around(bound) else "",
             grpc=service.protocol is Protocol.GRPC,
             failover=upstream == Upstream(service.name) and service.name in self.failing_over,
         )

@@ -158,7 +158,8 @@ def test_of_grpc_only_another_service_of_grpc_is_a_fallback() -> None:
     section, found = lines(Fallback(service=Other(service=ServiceName("math")), last_good=LastGood()))
     assert (section, found["calc"][:7]) == ("edge:fallback-grpc", "s||0||0")
     assert set(found) == {"calc", *(f"calc~{word}" for word in USUAL)}, "neither copies nor errors"
-    assert lines(Fallback(service=Other(service=ServiceName("web"))))[1] == {}
+    direct, none = lines(Fallback(service=Other(service=ServiceName("web"))))
+    assert (direct.startswith("edge:"), none) == (False, {}), "as `gateway.defaults` may say of all routes"
 
 
 def test_too_many_fixed_answers_are_refused() -> None:
