@@ -32,6 +32,8 @@ class Applier:
         self.generation = 0
         self.applied = 0
         """Operations done, all told."""
+        self.committed: dict[str, int] = {}
+        """Map file → the version that was committed last, as HAProxy said."""
         self._runtime = runtime
         self._retirement = retirement
         self._log = log
@@ -123,6 +125,7 @@ class Applier:
             await self._runtime.run([command.drop_version(file, version)])
             raise
         await self._runtime.do(command.commit_map(file, version))
+        self.committed[file] = version
         self.applied += 1
 
 

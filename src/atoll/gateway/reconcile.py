@@ -211,6 +211,7 @@ class Reconciler:
     async def round(self) -> Health:
         """One time decide, apply, read back; never raises for what HAProxy does or does not."""
         began = self._clock.now()
+        bringing = False
         try:
             news = self._snapshot is not None
             self.decide()
@@ -219,6 +220,7 @@ class Reconciler:
             if self._unsure or began >= due:
                 await self._look()
                 self._silent = None  # it answers: what was not answered before was slow, not hung
+            bringing = True
             await self._bring()
             self._silent, self._failed = None, 0
         except StalePlan as error:
@@ -229,15 +231,15 @@ class Reconciler:
             self._unanswered = 1 if self._silent is None else self._unanswered + 1
             self._silent = began if self._silent is None else self._silent
             self.alarm("HAProxy did not answer; its state will be read back", error)
+            if bringing:
+                self._count_failure()  # it may show what runs, and never do what it is told
             if self._unanswered >= SILENT_ROUNDS and self._clock.now() - self._silent >= SILENT_LIMIT:
                 return Health.SILENT
         except AtollError as error:
             self._unsure = True
             self._silent = None
-            self._failed += 1
             self.alarm("HAProxy refused a change; its state will be read back", error)
-            if self._failed == REFUSED_LIMIT:
-                self._forced = (f"a change failed {REFUSED_LIMIT} times while running: {self.last_error}",)
+            self._count_failure()
         except OSError as error:
             self.alarm("the gateway's files cannot be written", error)
         except Exception as error:  # noqa: BLE001 - a bug of ours must not take the gateway or the node along
@@ -247,6 +249,11 @@ class Reconciler:
                 f"the gateway failed on a change ({type(error).__name__}); the last good configuration stays", error
             )
         return Health.GOOD
+
+    def _count_failure(self) -> None:
+        self._failed += 1
+        if self._failed == REFUSED_LIMIT:
+            self._forced = (f"a change failed {REFUSED_LIMIT} times while running: {self.last_error}", *self._forced)
 
     async def hand_over(self) -> bool:
         """Let a successor take over from a HAProxy that serves and does not answer us; False: it hangs, nothing was done.
@@ -293,10 +300,12 @@ class Reconciler:
             target = interim(self.running, target, hopeless=hopeless)
             plan = make_plan(self.running, target)
             assert isinstance(plan, Plan), "an interim config needs no reload"
+        elif self._forced and self._clock.now() >= self._refused_until and self._reload_wait() <= 0:
+            # before the plan: it may be what fails
+            await self._reload(target, self._forced)
+            return
         await self._apply(plan, target)
         self._agree(target)
-        if self._forced and self._clock.now() >= self._refused_until and self._reload_wait() <= 0:
-            await self._reload(target, self._forced)
 
     async def _apply(self, plan: Plan, target: GatewayConfig) -> None:
         unwanted = self._unwanted(plan)
@@ -328,9 +337,15 @@ class Reconciler:
             GatewayRefused: it is not so.
             Unanswered: it does not say.
         """
-        for each in plan.operations:
-            if isinstance(each, SwapMap):
-                self._marks.pop(map_path(each.name), None)
+        swapped = [map_path(each.name) for each in plan.operations if isinstance(each, SwapMap)]
+        if swapped:
+            versions = parse_map_versions(await self._master.runtime.ask("show map"))
+            for file in swapped:
+                self._marks.pop(file, None)
+                if file not in versions or versions[file][0] != self.applier.committed[file]:
+                    raise GatewayRefused(
+                        f"HAProxy took version {self.applier.committed[file]} of {file} and does not show it"
+                    )
         backends = touched(plan)
         if backends and len(backends) <= VERIFY_LIMIT:
             rows: list[ServerRow] = []
