@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from enum import StrEnum
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-from atoll.gateway.runtime import exchange
+from tests.contract.gateway_edge.front import HANG, in_front
 from tests.contract.gateway_edge.world import World, a_world
 
 DONE = {"add server": "New server registered.", "prepare map": "New version created: 4711"}
@@ -24,30 +24,17 @@ class Way(StrEnum):
     REFUSES = "refuses"
 
 
-@contextlib.asynccontextmanager
-async def _in_front(path: Path, way: Way) -> AsyncIterator[None]:
-    """What takes HAProxy's place on `path`: questions are HAProxy's to answer."""
-    aside = path.with_name("aside.sock")
-    path.rename(aside)
+def _answer(line: str, way: Way) -> str | None:
+    if line.startswith("show "):
+        return None
+    if way is Way.DEAF:
+        return HANG
+    answers = ["Permission denied" if way is Way.REFUSES else _done(each) for each in line.split("; ")]
+    return "".join(f"{said}\n\n" if said else "\n" for said in answers)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            line = (await reader.readline()).decode().strip()
-            if line.startswith("show "):
-                writer.write((await exchange(aside, line + "\n")).encode())
-            elif way is Way.DEAF:
-                await reader.read()
-            else:
-                for each in line.split("; "):
-                    said = "Permission denied" if way is Way.REFUSES else DONE.get(" ".join(each.split()[:2]), "")
-                    writer.write(f"{said}\n\n".encode() if said else b"\n")
-            await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_unix_server(serve, path)
-    yield
-    server.close()
-    await server.wait_closed()
+def _done(command: str) -> str:
+    return DONE.get(" ".join(command.split()[:2]), "")
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +54,7 @@ async def test_an_instance_that_cannot_be_told_comes_with_a_new_process(way: Way
     async with _routed() as world:
         master = world.master()
         two = await world.upstream("two")
-        async with _in_front(world.driver.files.runtime, way):
+        async with in_front(world.driver.files.runtime, partial(_answer, way=way)):
             key = world.instance("orders", "two", two.port)
             world.offer()
             async with asyncio.timeout(8):
@@ -81,7 +68,7 @@ async def test_an_instance_that_cannot_be_told_comes_with_a_new_process(way: Way
 @pytest.mark.parametrize("way", [Way.PRETENDS, Way.REFUSES])
 async def test_a_route_that_cannot_be_told_is_not_taken_for_applied(way: Way) -> None:
     async with _routed() as world:
-        async with _in_front(world.driver.files.runtime, way):
+        async with in_front(world.driver.files.runtime, partial(_answer, way=way)):
             world.route("more", "/more", "orders")
             world.offer()
             await world.until(lambda: world.driver.config.revision == world.snapshot.revision, 8)

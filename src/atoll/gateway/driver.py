@@ -125,7 +125,7 @@ class Driver:
                 tasks.start("reconcile", self._reconcile(master, reconciler, tasks))
                 tasks.start("retire", reconciler.retirement.run())
                 tasks.start("files", self._writer.run())
-                tasks.start("stats", self._watch(master, traffic))
+                tasks.start("stats", self._watch(master, reconciler, traffic))
                 yield
             if not self._stopped:
                 await self._writer.flush()
@@ -375,7 +375,7 @@ class Driver:
         """An instance was ejected, or none is any more, for the node's log."""
         self._log.warning("outliers", service=service, instance=instance or "", what=what)
 
-    async def _watch(self, master: Master, traffic: Traffic) -> None:
+    async def _watch(self, master: Master, reconciler: Reconciler, traffic: Traffic) -> None:
         while True:
             began = self._clock.now()
             if master.runs:
@@ -383,6 +383,8 @@ class Driver:
                     await traffic.refresh()
                 except Unanswered as error:
                     self._log.debug("no statistics", cause=error)
+                except Exception as error:  # noqa: BLE001 - a bug of ours must not take the gateway or the node along
+                    reconciler.alarm(f"statistics cannot be judged ({type(error).__name__})", error)
             pause = UNSETTLED_EVERY if traffic.unsettled else STATS_EVERY
             await self._clock.sleep(max(pause, (self._clock.now() - began) / LOOKING_SHARE))
 

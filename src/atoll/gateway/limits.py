@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from atoll.gateway.bound import Bound, Does, Named, Number, does
 from atoll.gateway.problem import MARK, QUEUE_FULL, TOO_BUSY, refusal
 from atoll.gateway.quote import line, section
+from atoll.gateway.readback import number
 from atoll.model.bulkhead import Priority, Queue
 from atoll.model.report import LimitReport
 
@@ -122,6 +123,9 @@ def limit_reports(upstreams: Mapping[str, str], counts: str, queues: str) -> Ite
     """What the answers to `show table` mean; `upstreams` tells whose the sections are.
 
     Entries that nobody holds and nobody was refused at say nothing.
+
+    Raises:
+        Unanswered: one counts what is no number.
     """
     for text, queue in ((counts, False), (queues, True)):
         for key, under_way, refused in _entries(text.splitlines()):
@@ -134,4 +138,4 @@ def _entries(lines: Iterable[str]) -> Iterator[tuple[str, int, int]]:
     for said in lines:
         words = dict(word.split("=", 1) for word in said.split() if "=" in word)
         if "key" in words and "conn_cur" in words:
-            yield words["key"], int(words["conn_cur"]), int(words.get("gpc0", "0"))
+            yield words["key"], number(words["conn_cur"]), number(words.get("gpc0", "0"))

@@ -23,7 +23,7 @@ from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.output import Output, complaints
 from atoll.gateway.ports import bound, refuse_taken
 from atoll.gateway.process import Identity, Ran, alive, members, reap, recorded, run_program, send, spawn
-from atoll.gateway.readback import Workers, in_flight, parse_info, parse_servers, parse_workers
+from atoll.gateway.readback import Workers, in_flight, number, parse_info, parse_servers, parse_workers
 from atoll.gateway.runtime import TIMEOUT, Runtime, Unanswered, exchange
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.files import private_folder, replace_file
@@ -77,13 +77,14 @@ class Master:
         self.process = found
         try:
             info = parse_info(await self.runtime.ask("show info"))
+            lived = number(info.get("Uptime_sec", "0"))
             await self.workers()
         except Unanswered as error:
             self._log.warning("a HAProxy runs and does not answer; it will be replaced", pid=found.pid, cause=error)
             return False
         self.output.open()
         self.adopted = True
-        self.worker_since = Instant(self._clock.now() - float(info.get("Uptime_sec", "0")))
+        self.worker_since = Instant(self._clock.now() - lived)
         self._log.info("took over the running HAProxy", pid=found.pid)
         return True
 

@@ -146,12 +146,15 @@ def parse_stat(text: str) -> Iterator[ServerStat]:
         raise Unanswered(f"no statistics: {scrub(text, limit=200)!r}")
     reader = csv.reader(io.StringIO(text[2:]))
     header = {name: column for column, name in enumerate(next(reader))}
-    columns = [
-        header[name] for name in ("pxname", "svname", "status", "scur", "stot", "lastchg", "check_status", "type")
-    ]
-    code, reason, detail = header["check_code"], header["check_desc"], header["last_chk"]
-    failed = [header[name] for name in ("hrsp_5xx", "econ", "eresp")]
-    ejections, downs = header["hanafail"], header["chkdown"]
+    try:
+        columns = [
+            header[name] for name in ("pxname", "svname", "status", "scur", "stot", "lastchg", "check_status", "type")
+        ]
+        code, reason, detail = header["check_code"], header["check_desc"], header["last_chk"]
+        failed = [header[name] for name in ("hrsp_5xx", "econ", "eresp")]
+        ejections, downs = header["hanafail"], header["chkdown"]
+    except KeyError as error:
+        raise Unanswered(f"statistics without {error}") from None
     for row in reader:
         if not row:
             continue
@@ -390,14 +393,18 @@ class BreakerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_breakers(text: str) -> Iterator[BreakerRow]:
-    """The answer to `show table` of the breakers; lines that are no entries are passed over."""
+    """The answer to `show table` of the breakers; lines that are no entries are passed over.
+
+    Raises:
+        Unanswered: one counts what is no number.
+    """
     for said in text.splitlines():
         words = dict(word.split("=", 1) for word in said.split() if "=" in word)
         if "key" in words and "gpt0" in words:
             yield BreakerRow(
                 who=words["key"],
                 **{
-                    field: int(words.get(column, "0"))
+                    field: number(words.get(column, "0"))
                     for field, column in (
                         ("until", "gpt0"), ("began", "gpt1"), ("opened_at", "gpt2"), ("closed_at", "gpt3"),
                         ("requests", "gpc0"), ("failures", "gpc1"), ("probes", "gpc2"), ("opened", "gpc4"),
@@ -405,3 +412,14 @@ def parse_breakers(text: str) -> Iterator[BreakerRow]:
                     )
                 },
             )  # fmt: skip
+
+
+def number(word: str) -> int:
+    """Of an answer.
+
+    Raises:
+        Unanswered: it is none.
+    """
+    if not word.isdecimal():
+        raise Unanswered(f"no number: {scrub(word, limit=80)!r}")
+    return int(word)
