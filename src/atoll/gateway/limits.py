@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from atoll.gateway.bound import Bound, Does, Named, Number, does
 from atoll.gateway.problem import MARK, QUEUE_FULL, TOO_BUSY, refusal
 from atoll.gateway.quote import line, section
-from atoll.gateway.readback import number
+from atoll.gateway.readback import whole
 from atoll.model.bulkhead import Priority, Queue
 from atoll.model.report import LimitReport
 
@@ -138,4 +138,4 @@ def _entries(lines: Iterable[str]) -> Iterator[tuple[str, int, int]]:
     for said in lines:
         words = dict(word.split("=", 1) for word in said.split() if "=" in word)
         if "key" in words and "conn_cur" in words:
-            yield words["key"], number(words["conn_cur"]), number(words.get("gpc0", "0"))
+            yield words["key"], whole(words["conn_cur"]), whole(words.get("gpc0", "0"))

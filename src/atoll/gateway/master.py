@@ -23,8 +23,8 @@ from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.output import Output, complaints
 from atoll.gateway.ports import bound, refuse_taken
 from atoll.gateway.process import Identity, Ran, alive, members, reap, recorded, run_program, send, spawn
-from atoll.gateway.readback import Workers, in_flight, number, parse_info, parse_servers, parse_workers
-from atoll.gateway.runtime import TIMEOUT, Runtime, Unanswered, exchange
+from atoll.gateway.readback import Workers, in_flight, parse_info, parse_servers, parse_workers, whole
+from atoll.gateway.runtime import TIMEOUT, Runtime, Unanswered, entire, exchange
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.files import private_folder, replace_file
 from atoll.kit.listeners import listeners
@@ -77,7 +77,7 @@ class Master:
         self.process = found
         try:
             info = parse_info(await self.runtime.ask("show info"))
-            lived = number(info.get("Uptime_sec", "0"))
+            lived = whole(info.get("Uptime_sec", "0"))
             await self.workers()
         except Unanswered as error:
             self._log.warning("a HAProxy runs and does not answer; it will be replaced", pid=found.pid, cause=error)
@@ -191,7 +191,7 @@ class Master:
         Raises:
             Unanswered: the master does not say.
         """
-        return parse_workers(await self._ask("show proc;quit", 2.0))
+        return parse_workers(entire(await self._ask("show proc;quit", 2.0)))
 
     async def ask_worker(self, pid: int, question: str) -> str:
         """The answer of one worker, old ones included, through the master.
@@ -199,7 +199,7 @@ class Master:
         Raises:
             Unanswered: no answer; it may be gone.
         """
-        return await exchange(self.files.master, f"@!{pid} {question};quit\n", within=2.0)
+        return entire(await exchange(self.files.master, f"@!{pid} {question};quit\n", within=2.0))
 
     async def end_worker(self, pid: int) -> None:
         """End an old worker at once."""
@@ -349,7 +349,7 @@ class Master:
         """Everything a start needs; the processes that an earlier master left, or that are to finish."""
         private_folder(self.files.root)
         # what was dumped before an earlier reload is old news now
-        replace_file(self.files.state, states.encode() or b"1\n", durable=False)
+        replace_file(self.files.state, f"{states or 1}\n".encode(), durable=False)
         earlier = recorded(self.files.pid)
         left = [process for process in self.orphans if alive(process)]
         left += members(earlier) if earlier is not None else []

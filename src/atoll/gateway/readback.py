@@ -404,7 +404,7 @@ def parse_breakers(text: str) -> Iterator[BreakerRow]:
             yield BreakerRow(
                 who=words["key"],
                 **{
-                    field: number(words.get(column, "0"))
+                    field: whole(words.get(column, "0"))
                     for field, column in (
                         ("until", "gpt0"), ("began", "gpt1"), ("opened_at", "gpt2"), ("closed_at", "gpt3"),
                         ("requests", "gpc0"), ("failures", "gpc1"), ("probes", "gpc2"), ("opened", "gpc4"),
@@ -414,7 +414,7 @@ def parse_breakers(text: str) -> Iterator[BreakerRow]:
             )  # fmt: skip
 
 
-def number(word: str) -> int:
+def whole(word: str) -> int:
     """Of an answer.
 
     Raises:

@@ -54,6 +54,17 @@ async def exchange(path: Path, question: str, *, within: float = TIMEOUT) -> str
     return b"".join(chunks).decode(errors="replace")
 
 
+def entire(text: str) -> str:
+    """The one answer in what a connection gave, without its closing empty line.
+
+    Raises:
+        Unanswered: it was cut off.
+    """
+    if text != "\n" and not text.endswith("\n\n"):
+        raise Unanswered(f"half an answer: {scrub(text[-80:])!r}")
+    return text.rstrip("\n")
+
+
 def answers(text: str, count: int) -> list[str]:
     """The `count` answers in what one connection gave: each is its lines, stripped, and ends with an empty line.
 
@@ -93,10 +104,7 @@ class Runtime:
         Raises:
             Unanswered: as `exchange`, or the answer is cut off.
         """
-        text = await exchange(self.path, question + "\n")
-        if not text.endswith("\n"):
-            raise Unanswered(f"half an answer to {question!r}")
-        return text.rstrip("\n")
+        return entire(await exchange(self.path, question + "\n"))
 
     async def run(self, commands: Sequence[Command]) -> list[str]:
         """Send `commands` in order, as few connections as the line limit allows; what HAProxy objects to each.

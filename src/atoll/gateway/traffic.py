@@ -183,25 +183,31 @@ class Traffic:
 
     async def _sessions(self, service: ServiceName, instance: InstanceId) -> int | None:
         """Requests on this instance now, old workers' included; None: unknown. Also counts servers being deleted."""
+        if self._master.orphans:
+            return None  # they cannot be asked
         config = self._config()
         backends = [each.name for each in (*config.backends, *config.idle) if each.service == service]
         total = 0
         try:
             for backend in backends:
                 question = f"show stat {backend} 4 -1"
-                texts = [await self._master.runtime.ask(question)]
+                total += _under_way(await self._master.runtime.ask(question), instance)
                 for worker in (await self._master.workers()).old:
                     try:
-                        texts.append(await self._master.ask_worker(worker, question))
+                        total += _under_way(await self._master.ask_worker(worker, question), instance)
                     except Unanswered:
-                        continue  # it ended between the two questions
-                for text in texts:
-                    if text.startswith("#"):
-                        named = (stat for stat in parse_stat(text) if stat.server.rpartition(":")[0] == instance)
-                        total += sum(stat.sessions for stat in named)
+                        if worker in (await self._master.workers()).old:
+                            return None
         except Unanswered:
             return None
         return total
+
+
+def _under_way(text: str, instance: InstanceId) -> int:
+    """Requests on the servers of an instance in an answer to `show stat` of one section."""
+    if text.startswith("No such proxy."):
+        return 0
+    return sum(stat.sessions for stat in parse_stat(text) if stat.server.rpartition(":")[0] == instance)
 
 
 def _parsed(text: str) -> list[ServerStat]:
