@@ -26,6 +26,7 @@ from atoll.gateway.failover import recalled
 from atoll.gateway.intent import topped_up
 from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.master import ORPHAN_GRACE, Master
+from atoll.gateway.plan import Reload, make_plan
 from atoll.gateway.reconcile import LOOKING_SHARE, Health, Reconciler
 from atoll.gateway.render import RenderMemo, render
 from atoll.gateway.request_log import request_log_of
@@ -258,6 +259,8 @@ class Driver:
                 reconciler.adopt(known)
                 if not await asyncio.to_thread(self._rendered_as, known, folder):
                     reconciler.force_reload("settings or version changed since the running file was written")
+                elif not await self._loads(known):
+                    reconciler.force_reload("an earlier node may not have seen a reload through")
                 return ORPHAN_GRACE
             self._log.warning("the running HAProxy's files are gone; it will be replaced")
         states = await master.states() if master.runs else None
@@ -275,14 +278,15 @@ class Driver:
         """
         refusals: list[str] = []
         async for folder in self._candidates(reconciler, first=first):
+            known = await self._load(folder)
             try:
-                await master.start(folder, states)
+                async with master.runtime.writing:  # what is on its way out is not sought in a process that comes up
+                    await master.start(folder, states)
+                    reconciler.adopt(known or GatewayConfig())
+                    return
             except GatewayRefused as error:
                 refusals.append(error.detail)
                 self._log.error("HAProxy does not start", folder=folder.name, cause=error)
-                continue
-            reconciler.adopt(await self._load(folder) or GatewayConfig())
-            return
         raise GatewayRefused(f"HAProxy starts from no configuration: {refusals[0]}", hint="see the gateway's log")
 
     async def _candidates(self, reconciler: Reconciler, *, first: bool) -> AsyncIterator[Path]:
@@ -396,6 +400,11 @@ class Driver:
         maps = {map_path(name): text.encode() for name, text in files.maps.items()}
         scripts = {name: text.encode() for name, text in files.scripts.items()}
         return {MAIN: files.config.encode(), **maps, **scripts}
+
+    async def _loads(self, known: GatewayConfig) -> bool:
+        """Whether what HAProxy was last started from can do what the files say that it runs."""
+        good = await self._load(await asyncio.to_thread(self.folder.target, self.folder.good))
+        return good is not None and not isinstance(make_plan(good, known), Reload)
 
     async def _load(self, folder: Path | None) -> GatewayConfig | None:
         return None if folder is None else await asyncio.to_thread(self._writer.load, folder)

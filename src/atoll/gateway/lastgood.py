@@ -71,9 +71,10 @@ class ConfigFolder:
         return folder
 
     def promote(self, folder: Path) -> None:
-        """Make `folder` current, in one step; what is no longer linked goes."""
+        """Make `folder` current, in one step; what is no longer linked goes, but for what was current: it may be again."""
+        before = self.target(self.current)
         self._point(self.current, folder)
-        self._prune()
+        self._prune(before)
 
     def started(self, folder: Path) -> None:
         """A HAProxy process was started from `folder`; `mark_good` is to follow."""
@@ -106,8 +107,8 @@ class ConfigFolder:
         temporary.symlink_to(folder.name)
         temporary.replace(link)
 
-    def _prune(self) -> None:
-        kept = {self.target(self.current), self.target(self.good), self._newest, self._started}
+    def _prune(self, before: Path | None = None) -> None:
+        kept = {before, self.target(self.current), self.target(self.good), self._newest, self._started}
         for folder in self._folders():
             if folder not in kept:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -23,7 +23,15 @@ from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.output import Output, complaints
 from atoll.gateway.ports import bound, refuse_taken
 from atoll.gateway.process import Identity, Ran, alive, members, reap, recorded, run_program, send, spawn
-from atoll.gateway.readback import Workers, in_flight, parse_info, parse_servers, parse_workers, whole
+from atoll.gateway.readback import (
+    Workers,
+    in_flight,
+    parse_info,
+    parse_servers,
+    parse_workers,
+    states_to_hand_over,
+    whole,
+)
 from atoll.gateway.runtime import TIMEOUT, Runtime, Unanswered, entire, exchange
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.files import private_folder, replace_file
@@ -37,6 +45,8 @@ RELOAD_TIMEOUT = 5.0
 """Seconds of one reload; 1,000 backends with 10 servers each took 0.4 at worst. Nothing may hold the driver longer."""
 ORPHAN_GRACE = 0.8
 """Seconds orphans may finish in beside their successor (an orphan ends by itself after 1.3 to 2)."""
+NO_STATES = "1\n"
+"""A file of server states that tells of none."""
 QUIET = 0.1
 """Seconds without a request in flight after which a gateway that stops ends; who sends on a kept connection is seen."""
 LOOK_EVERY = 0.02
@@ -108,7 +118,7 @@ class Master:
                 parse_servers(said)
         except (Unanswered, TimeoutError):
             return None
-        return said
+        return states_to_hand_over(said)
 
     async def start(self, folder: Path, states: str = "") -> None:
         """Start a new master from `folder`, which becomes current; what an earlier one left stops listening then.
@@ -179,11 +189,11 @@ class Master:
     async def dump_state(self) -> None:
         """Write what is known of the servers' health where the next worker reads it. Best effort."""
         try:
-            state = await self.runtime.ask("show servers state")
+            state = states_to_hand_over(await self.runtime.ask("show servers state"))
         except Unanswered as error:
             self._log.warning("server states are not handed over", cause=error)
-        else:
-            await asyncio.to_thread(replace_file, self.files.state, f"{state}\n".encode(), durable=False)
+            state = NO_STATES
+        await asyncio.to_thread(replace_file, self.files.state, state.encode(), durable=False)
 
     async def workers(self) -> Workers:
         """The current worker and the old ones.
@@ -349,7 +359,7 @@ class Master:
         """Everything a start needs; the processes that an earlier master left, or that are to finish."""
         private_folder(self.files.root)
         # what was dumped before an earlier reload is old news now
-        replace_file(self.files.state, f"{states or 1}\n".encode(), durable=False)
+        replace_file(self.files.state, (states or NO_STATES).encode(), durable=False)
         earlier = recorded(self.files.pid)
         left = [process for process in self.orphans if alive(process)]
         left += members(earlier) if earlier is not None else []

@@ -136,6 +136,19 @@ def _server_row(fields: list[str]) -> ServerRow:
         raise Unanswered(f"no server state: {scrub(' '.join(fields), limit=200)!r}") from None
 
 
+def states_to_hand_over(text: str) -> str:
+    """Of an answer to `show servers state`, what the next process shall know: who is down, and weights.
+
+    Not who is in maintenance: it is on its way out, and stands in the next file only when it is wanted again.
+    """
+    return "".join(f"{line}\n" for line in text.splitlines() if not _in_maintenance(line))
+
+
+def _in_maintenance(line: str) -> bool:
+    fields = line.split(" ")
+    return len(fields) >= _STATE_WIDTH and fields[0] != "#" and fields[6] != "0"
+
+
 def parse_stat(text: str) -> Iterator[ServerStat]:
     """The servers in an answer to `show stat`; frontends and backends are left out.
 

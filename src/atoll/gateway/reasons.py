@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "failover": r"services have failover groups",
     "listener": r"tcp listeners change",
     "settings": r"settings or version changed",
+    "unfinished": r"an earlier node may not have seen a reload through",
     "silent-socket": r"HAProxy serves, and its runtime socket did not answer",
     "runtime-failed": r"a change failed \d+ times",
 }

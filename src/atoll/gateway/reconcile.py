@@ -269,7 +269,9 @@ class Reconciler:
         try:
             config = topped_up(self.running, self._settings)
             folder = await self._writer.stage(config)
-            await self._master.start(folder, states)
+            async with self._master.runtime.writing:
+                await self._master.start(folder, states)
+                self.adopt(config)
         except (AtollError, OSError) as error:
             self.alarm("HAProxy cannot be replaced by one that answers; it serves on", error)
             self._writer.offer(self.running)
@@ -277,7 +279,6 @@ class Reconciler:
                 await self._writer.discard(folder)
         else:
             self._count_reload(("HAProxy serves, and its runtime socket did not answer",), config)
-            self.adopt(config)
         return True
 
     @property
@@ -396,14 +397,18 @@ class Reconciler:
         config = topped_up(target, self._settings)
         await self._bound_old_workers()
         self._reloaded = self._clock.now()
-        forced, self._forced = self._forced, ()
         folder = None
         try:
             folder = await self._writer.stage(config)
-            await self._master.reload(folder)
+            async with self._master.runtime.writing:  # what is on its way out is not sought in a process that comes up
+                try:
+                    await self._master.reload(folder)
+                except Unanswered:
+                    self.retirement.forget()  # it may be another process; what is halted in it will be found
+                    raise
+                self.retirement.forget()
         except (GatewayRefused, PortTaken) as error:
             self._refused = target
-            self._forced = forced
             self._refused_until = Instant(self._clock.now() + REFUSED_PAUSE)
             self._pending = None
             self.alarm("a reload was refused; the last good configuration stays", error)
@@ -413,6 +418,7 @@ class Reconciler:
             if folder is not None:
                 await self._writer.discard(folder)
             return
+        self._forced = ()
         self._count_reload(reasons, config)
         self.adopt(config)
         self.wanted = config

@@ -93,10 +93,7 @@ class Retirement:
         commands = []
         for (backend, server), retiring in due:
             if not retiring.patient and not retiring.cut and now - retiring.since >= self.limit:
-                retiring.cut = True
                 commands.append(command.shut_sessions(backend, server))
-                self._log.info("ended the sessions of a removed server", backend=backend, server=server)
-                self.cut += 1
             if retiring.tries:
                 # any address will do, as long as it is another one than before
                 commands.append(command.readdress(backend, server, "127.0.0.1", 1 + retiring.tries % 2))
@@ -109,7 +106,11 @@ class Retirement:
             self._log.debug("removed servers stay for now", cause=error)
             return
         said = dict(zip((sent.line for sent in commands), objections, strict=True))
-        for (backend, server), _ in due:
+        for (backend, server), retiring in due:
+            if said.get(command.shut_sessions(backend, server).line) == "":
+                retiring.cut = True
+                self.cut += 1
+                self._log.info("ended the sessions of a removed server", backend=backend, server=server)
             objection = said[command.delete_server(backend, server).line]
             if not objection or objection.startswith(_GONE):
                 del self._servers[backend, server]

@@ -45,7 +45,7 @@ def test_only_what_is_linked_is_kept(tmp_path: Path) -> None:
         if number == 1:
             folder.started(made)
             folder.mark_good()
-    assert {path.name for path in tmp_path.iterdir()} == {"g00000002", "g00000005", "current", "good"}
+    assert {path.name for path in tmp_path.iterdir()} == {"g00000002", "g00000004", "g00000005", "current", "good"}
     refused = folder.write(_files("bad"))
     folder.discard(refused)
     assert not refused.exists()
