@@ -6,7 +6,7 @@ import asyncio
 
 from tests.contract.gateway_edge.world import a_world
 
-PAUSE = 2.0
+PAUSE = 4.0
 """Seconds that follow a real change."""
 
 

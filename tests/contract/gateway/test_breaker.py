@@ -270,9 +270,13 @@ def test_answers_that_come_late_open_it_although_they_are_good(tmp_path: Path) -
         moody.status = 200
         assert {haproxy.ask("/moody/x").status for _ in range(3 * LEAST)} == {200}
         moody.pause = 0.5
-        statuses = [haproxy.ask("/moody/x").status for _ in range(LEAST + 3)]
-        assert statuses == [200] * (LEAST + 1) + [503] * 2
-        assert (row(haproxy).slow, row(haproxy).failures, row(haproxy).rejected) == (LEAST, 0, 2)
+        before = len(moody.seen)
+        haproxy.wait_for(lambda: is_open(haproxy.ask("/moody/x")), 20)
+        # the first one wakes the counting; where the machine made one of the others slow, that one did
+        assert len(moody.seen) - before <= LEAST + 1
+        told = row(haproxy)
+        assert (told.opened, told.failures, told.rejected) == (1, 0, 1)
+        assert 2 * told.slow >= told.requests >= LEAST
 
 
 def test_a_probe_that_comes_late_opens_it_again(tmp_path: Path) -> None:
@@ -285,8 +289,7 @@ def test_a_probe_that_comes_late_opens_it_again(tmp_path: Path) -> None:
         assert {haproxy.ask("/moody/x").status for _ in range(LEAST)} == {500}  # it counts from the first one on
         assert row(haproxy).opened == 1
         moody.status, moody.pause = 200, 0.5
-        haproxy.wait_for(lambda: not is_open(haproxy.ask("/moody/x")))
-        assert row(haproxy).opened == 2
+        haproxy.wait_for(lambda: haproxy.ask("/moody/x").status in {200, 503} and row(haproxy).opened == 2, 20)
         moody.pause = 0.0
         haproxy.wait_for(lambda: haproxy.ask("/moody/x").status == 200)
         assert {haproxy.ask("/moody/x").status for _ in range(10)} == {200}
