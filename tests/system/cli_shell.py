@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+
+from tests.ports import free_port
 
 
 class Done(NamedTuple):
@@ -69,13 +70,6 @@ class Shell:
                 if process.status() != psutil.STATUS_ZOMBIE and str(self.folder) in f"{told} {process.cwd()}":
                     found.append(process)
         return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

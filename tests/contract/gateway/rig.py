@@ -27,28 +27,10 @@ from atoll.model.route import Route
 from atoll.model.service import Check, CheckKind, Instance, Service
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Gateway
+from tests.ports import free_ports as free_ports
+from tests.ports import free_range as free_range
 
 UNCHECKED = Check(kind=CheckKind.NONE)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def free_range(count: int) -> int:
-    """The first of `count` ports in a row that nobody listens on at this moment."""
-    for _ in range(50):
-        (first,) = free_ports(1)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
-    raise AssertionError("no free ports in a row")
 
 
 class Echo:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from atoll.model.route import Match, Route, Share
 from atoll.model.service import Check, CheckKind, Instance, Service
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Gateway, Settings
+from tests.ports import free_range
 
 CHECK = Check(kind=CheckKind.HTTP, path="/health", interval=0.5, timeout=Traits().check_timeout)
 _BINARY: list[Binary] = []
@@ -43,20 +42,6 @@ def runs(pid: int) -> bool:
     """Whether a process with this pid runs; one that waits for its parent to look does not."""
     process = identity(pid)
     return process is not None and alive(process)
-
-
-def free_block(count: int) -> int:
-    """The first of `count` neighbouring ports that nobody uses now, below those that outgoing connections take."""
-    choice = random.SystemRandom()
-    while True:
-        first = choice.randrange(10_000, 32_000)
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(first, first + count):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return first
 
 
 class Upstream:
@@ -253,7 +238,7 @@ class World:
 
 def make_settings(state: Path, like: Settings | None = None, **knobs: Any) -> Settings:
     if like is None:
-        ports = free_block(8)
+        ports = free_range(8)
         base: dict[str, Any] = {"port": ports, "mesh_port": ports + 1, "mesh_ports": ports + 2, "mesh_count": 6}
         base |= {"http_slots": 8, "grpc_slots": 2, "reload_interval": 0.3, "reload_after_start": 0.5, "hard_stop": 10.0}
     else:

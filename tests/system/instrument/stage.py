@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,18 +22,13 @@ from atoll.model.names import InstanceId, ServiceName
 from atoll.model.service import Check, CheckKind, Run, Service
 from atoll.supervisor.bundle import Bundle
 from atoll.supervisor.instrument import Sending, instrument
+from tests.ports import free_port as free_port
 from tests.system.instrument.receiver import Line, Receiver, Span
 
 APPS = Path(__file__).with_name("apps")
 TOKEN = "an ingest/token="
 LIMIT = 12.0
 """Seconds that anything here may take."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(

@@ -23,6 +23,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
+from tests.ports import free_port as free_port
+
 T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
 SHOP = ROOT / "examples" / "shop"
@@ -71,13 +73,6 @@ def until(condition: Callable[[], T], what: str, within: float = 20.0, every: fl
         assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
         time.sleep(every)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listens(port: int) -> bool:
