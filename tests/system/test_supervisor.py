@@ -195,19 +195,29 @@ for _ in range(3):
 """
 
 
-@pytest.mark.parametrize("end", ["time.sleep(99)", "time.sleep(.2); os._exit(3)"], ids=["stopped", "crashed"])
+CRASH = """
+while not os.path.exists(TOLD): time.sleep(.01)
+os._exit(3)
+"""
+
+
+@pytest.mark.parametrize("end", ["time.sleep(99)", CRASH], ids=["stopped", "crashed"])
 async def test_grandchildren_daemons_and_zombies_go_with_the_child(tmp_path: Path, end: str) -> None:
+    told = tmp_path / "told"
     async with staged(tmp_path) as stage:
-        await stage.want(python(FORKS % end, stop_grace=0.3))
+        await stage.want(python(FORKS % end.replace("TOLD", repr(str(told))), stop_grace=0.3))
         await stage.until(lambda: "ready" in stage.logged("job-1"))
         life = stage.supervisor._lives[InstanceId("job-1")]
+        await stage.until(lambda: life.child is not None)  # its first words may be there before we have its pid
         assert life.child is not None
         keeper = life.child.keeper
         await stage.until(
             lambda: len([one for one in processes.below(keeper, processes.table()) if not one.zombie]) >= 3
         )
         family = {one.pid for one in processes.below(keeper, processes.table())}
-        if "exit" not in end:
+        if end is CRASH:
+            told.touch()
+        else:
             await stage.want()
         await stage.until(lambda: stage.phases() in ({}, {"job-1": Phase.EXITED}))
         await stage.until(lambda: not alive(keeper))
