@@ -160,7 +160,7 @@ def test_down_ends_what_a_killed_node_left_running(shell: Shell) -> None:
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("limit", ["3s", pytest.param("45s", marks=pytest.mark.slow)], ids=["time is up", "given up"])
+@pytest.mark.parametrize("limit", ["6s", pytest.param("45s", marks=pytest.mark.slow)], ids=["time is up", "given up"])
 def test_wait_tells_why_a_service_does_not_come_up(shell: Shell, limit: str) -> None:
     text = (shell.folder / "atoll.yaml").read_text()
     (shell.folder / "atoll.yaml").write_text(text.replace("service.py", "-c 'raise SystemExit(9)'", 1))
