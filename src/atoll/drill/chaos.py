@@ -25,8 +25,8 @@ from atoll.drill.scene import Scene, Victim
 from atoll.drill.ways import Way, ways_to
 from atoll.errors import AtollError, NotReady
 from atoll.gateway.config import Files
+from atoll.gateway.counts import parse_counts
 from atoll.gateway.process import Identity
-from atoll.gateway.readback import parse_counts
 from atoll.gateway.runtime import Runtime, Unanswered
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.tasks import Tasks, owned

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from atoll.gateway.readback import ServerCounts
+from atoll.gateway.counts import ServerCounts
 from atoll.model.answers import FaultRequest, NodeView
 from atoll.model.names import ServiceName
 from atoll.model.report import Phase

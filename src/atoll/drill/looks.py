@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from atoll.drill.history import Look, Server
-from atoll.gateway.readback import ServerCounts, parse_counts
+from atoll.gateway.counts import ServerCounts, parse_counts
 from atoll.gateway.runtime import Runtime, Unanswered, answers, exchange
 from atoll.kit.clock import Clock, Instant
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from atoll.gateway.breaker import LINGER
 from atoll.gateway.breaker_lines import FORCED, OF_SERVICE, ROUTE, Line, Word, parse_line, parse_word, word_key
-from atoll.gateway.readback import BreakerRow
+from atoll.gateway.counts import BreakerRow
 from atoll.model.breaker import BreakerState
 from atoll.model.effective import caller_of
 from atoll.model.names import ServiceName

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from atoll.gateway.config import Backend
-from atoll.gateway.readback import ServerStat
+from atoll.gateway.counts import ServerStat
 
 
 class Empty(msgspec.Struct, frozen=True):

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from atoll.gateway.bound import Bound, Does, Named, Number, does
+from atoll.gateway.counts import whole
 from atoll.gateway.problem import MARK, QUEUE_FULL, TOO_BUSY, refusal
 from atoll.gateway.quote import line, section
-from atoll.gateway.readback import whole
 from atoll.model.bulkhead import Priority, Queue
 from atoll.model.report import LimitReport
 

@@ -19,19 +19,12 @@ import msgspec
 from atoll.errors import GatewayRefused
 from atoll.gateway.binary import Binary
 from atoll.gateway.config import Files
+from atoll.gateway.counts import whole
 from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.output import Output, complaints
 from atoll.gateway.ports import bound, refuse_taken
 from atoll.gateway.process import Identity, Ran, alive, members, reap, recorded, run_program, send, spawn
-from atoll.gateway.readback import (
-    Workers,
-    in_flight,
-    parse_info,
-    parse_servers,
-    parse_workers,
-    states_to_hand_over,
-    whole,
-)
+from atoll.gateway.readback import Workers, in_flight, parse_info, parse_servers, parse_workers, states_to_hand_over
 from atoll.gateway.runtime import TIMEOUT, Runtime, Unanswered, entire, exchange
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.files import private_folder, replace_file

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from atoll.gateway.config import Failovers
+from atoll.gateway.counts import ServerStat
 from atoll.gateway.failover import Look, Standing, decide, taken_over
-from atoll.gateway.readback import ServerStat
 from atoll.kit.clock import Clock
 from atoll.model.names import ServiceName
 from atoll.model.report import FailoverReport

@@ -11,9 +11,9 @@ from atoll.gateway import emptied, failover, limits
 from atoll.gateway.breaker import TABLE
 from atoll.gateway.breaker_reports import breaker_reports, changes
 from atoll.gateway.config import BREAKERS, GatewayConfig
+from atoll.gateway.counts import BreakerRow, ServerStat, parse_breakers, parse_stat
 from atoll.gateway.ejection import NONE, Ejections, Look, Pool, ejections, judged, news, unsettled
 from atoll.gateway.master import Master
-from atoll.gateway.readback import BreakerRow, ServerStat, parse_breakers, parse_stat
 from atoll.gateway.runtime import Unanswered
 from atoll.gateway.standings import Standings, seen
 from atoll.kit.clock import Clock

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from atoll.gateway.breaker import TABLE
+from atoll.gateway.counts import BreakerRow, parse_breakers
 from atoll.gateway.intent import intend
 from atoll.gateway.plan import Plan, make_plan
-from atoll.gateway.readback import BreakerRow, parse_breakers
 from atoll.gateway.request_log import RequestLog
 from atoll.model.breaker import Breaker, BreakerState, BreakerWord, SlowCalls
 from atoll.model.names import PathText, RouteName, ServiceName

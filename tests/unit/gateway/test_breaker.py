@@ -9,8 +9,8 @@ from atoll.gateway.breaker import LINGER
 from atoll.gateway.breaker_lines import FORCED
 from atoll.gateway.breaker_reports import breaker_reports, changes
 from atoll.gateway.config import BREAKERS, POLICIES, ROUTES, Entries
+from atoll.gateway.counts import parse_breakers
 from atoll.gateway.plan import Plan, SwapMap, make_plan
-from atoll.gateway.readback import parse_breakers
 from atoll.model.breaker import Breaker, BreakerState, BreakerWord, SlowCalls
 from atoll.model.names import PathText, RouteName, ServiceName
 from atoll.model.policy import Call, Policy

@@ -6,8 +6,8 @@ import base64
 import json
 
 from atoll.gateway.config import Backend, Server
+from atoll.gateway.counts import ServerStat
 from atoll.gateway.emptied import Empty, emptied, empty_entries
-from atoll.gateway.readback import ServerStat
 from atoll.model.names import InstanceId, ServiceName
 
 

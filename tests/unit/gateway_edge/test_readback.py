@@ -5,14 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.gateway.config import Backend, GatewayConfig, Kind, Server
+from atoll.gateway.counts import parse_counts, parse_stat
 from atoll.gateway.readback import (
     in_flight,
-    parse_counts,
     parse_info,
     parse_map,
     parse_map_versions,
     parse_servers,
-    parse_stat,
     parse_workers,
     present,
 )
