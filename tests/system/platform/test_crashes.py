@@ -93,8 +93,8 @@ def test_a_crash_loop_is_named_with_its_exit_code_and_its_last_words(platform: M
     console = made.node_log()
     assert "exit 41" in console
     assert "I cannot find my hat" in console
-    assert made.get("/").status == 200, "the others are untouched"
-    assert len(made.pids("web")) == 2
+    until(lambda: made.get("/").status == 200, "the others are untouched")
+    until(lambda: len(made.pids("web")) == 2, "both of them")
 
 
 def test_a_killed_node_is_not_missed_and_the_next_one_takes_over_what_runs(fragile: Platform) -> None:
