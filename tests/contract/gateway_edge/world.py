@@ -269,7 +269,8 @@ async def a_world(**knobs: Any) -> AsyncIterator[World]:
 def end_all(driver: Driver) -> None:
     """Kill whatever HAProxy still runs for this driver's folders."""
     found = recorded(driver.files.pid)
-    for process in members(found) if found is not None else []:
+    orphans = driver._master.orphans if driver._master is not None else []
+    for process in (*(members(found) if found is not None else ()), *filter(alive, orphans)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     if found is not None:
