@@ -46,7 +46,7 @@ def faults() -> Iterator[Platform]:
         shutil.copy(Path(__file__).with_name("faulty.py"), platform.folder)
         platform.up_without("loops")
         until(lambda: platform.api("GET", "/telemetry/status").status == 200, "telemetry answers")
-        until(lambda: platform.children("loops")["loops-1"].get("restarts", 0) >= 2, "it loops")
+        until(lambda: platform.children("loops").get("loops-1", {}).get("restarts", 0) >= 2, "it loops")
         yield platform
 
 
