@@ -1,7 +1,8 @@
 """An island: a network namespace that one veth pair joins to ours, and that can be cut off without a word.
 
-Owns the namespace and the pair for the length of the block. A cut is `ip link set … down`: no RST, no FIN, connections
-stay half open, exactly as when a cable is pulled.
+Owns the namespace and the pair for the length of the block. A cut takes the far end down: ours has no carrier then, but
+keeps its route, so that nothing is sent another way: no RST, no FIN, connections stay half open, exactly as when a cable is
+pulled.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ class Island:
     def __init__(self, name: str, subnet: int) -> None:
         self.name = name
         self.link = f"v{name[-8:]}"
+        self.far = f"w{name[-8:]}"
+        self.net = f"10.231.{subnet}.0/24"
         self.here = f"10.231.{subnet}.1"
         self.there = f"10.231.{subnet}.2"
 
@@ -30,11 +33,11 @@ class Island:
 
     def cut(self) -> None:
         """Pull the cable."""
-        _ip("link", "set", self.link, "down")
+        _ip("-n", self.name, "link", "set", self.far, "down")
 
     def heal(self) -> None:
         """Plug it in again."""
-        _ip("link", "set", self.link, "up")
+        _ip("-n", self.name, "link", "set", self.far, "up")
 
 
 @contextmanager
@@ -42,21 +45,23 @@ def island() -> Iterator[Island]:
     """An island for the length of the block; what still runs there is ended."""
     needs.namespaces()
     made = Island(f"atoll-{os.getpid()}-{secrets.token_hex(3)}", secrets.randbelow(254) + 1)
-    far = f"w{made.link[1:]}"
     _ip("netns", "add", made.name)
     try:
-        _ip("link", "add", made.link, "type", "veth", "peer", "name", far)
-        _ip("link", "set", far, "netns", made.name)
+        # whatever becomes of the pair, no packet for the island takes the way that others take
+        _ip("route", "add", "blackhole", made.net, "metric", "4096")
+        _ip("link", "add", made.link, "type", "veth", "peer", "name", made.far)
+        _ip("link", "set", made.far, "netns", made.name)
         _ip("addr", "add", f"{made.here}/24", "dev", made.link)
         _ip("link", "set", made.link, "up")
-        _ip("-n", made.name, "addr", "add", f"{made.there}/24", "dev", far)
-        _ip("-n", made.name, "link", "set", far, "up")
+        _ip("-n", made.name, "addr", "add", f"{made.there}/24", "dev", made.far)
+        _ip("-n", made.name, "link", "set", made.far, "up")
         _ip("-n", made.name, "link", "set", "lo", "up")
         yield made
     finally:
         for pid in _ip("netns", "pids", made.name).split():
             os.kill(int(pid), 9)
-        subprocess.run(["ip", "link", "del", made.link], capture_output=True, check=False)
+        for words in (["link", "del", made.link], ["route", "del", "blackhole", made.net, "metric", "4096"]):
+            subprocess.run(["ip", *words], capture_output=True, check=False)
         _ip("netns", "del", made.name)
 
 
