@@ -8,12 +8,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 UV := $(BIN)/uv pip install -q --python $(BIN)/python
 FAULT_TOOLS := strace iproute2 libfaketime
 
-# in the order of the files: what it says twice is the same; pytest by itself and `make system` shuffle
-TESTS := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow" -p no:randomly
-PLATFORMS := tests/system tests/fault
-OTHERS := $(VENV)/others.log
-
-.PHONY: setup demo checks test test-halves test-platforms test-others lint system fault soak bench bench-gateway-short docs lock clean
+.PHONY: setup demo test lint system fault soak bench bench-gateway-short docs lock clean
 
 setup: $(STAMP)
 
@@ -27,23 +22,11 @@ $(STAMP): pyproject.toml requirements.lock
 demo: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/shop/demo.py || [ $$? -eq 130 ]  # Ctrl-C is how it ends
 
-checks: setup
+test: setup  # in the order of the files: what it says twice is the same; pytest by itself and `make system` shuffle
 	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check .
 	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
-
-test: checks
 	@$(BIN)/mypy
-	@$(TESTS)
-
-test-halves: checks  # the same in little more than half the time, two halves at once: on two idle cores, for clocks are judged
-	@$(MAKE) --no-print-directory -j2 test-platforms test-others
-
-test-platforms: setup  # never two platforms or two faults of the suite at a time
-	@$(TESTS) $(PLATFORMS)
-
-test-others: setup  # shown when it has ended, so that the halves do not write into each other's lines
-	@$(BIN)/mypy
-	@$(TESTS) tests $(PLATFORMS:%=--ignore=%) >$(OTHERS) 2>&1; code=$$?; echo; cat $(OTHERS); exit $$code
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow" -p no:randomly
 
 system: setup  # whole platforms as a user has them, the slow ones too
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/system
