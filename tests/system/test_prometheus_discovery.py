@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.contract.telemetry.promql import prometheus
+from tests.serving import serving
 from tests.system.api_stage import Plane, plane_at, settings_in
 from tests.system.test_telemetry_forward import FakeTelemetry, says
 
@@ -37,9 +38,8 @@ async def telemetry(plane: Plane) -> AsyncIterator[FakeTelemetry]:
     fake.behave = says(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(UP), UP))
     path = plane.serving.control.settings.telemetry_socket
     path.parent.mkdir(parents=True, exist_ok=True)
-    server = await asyncio.start_unix_server(fake.serve, path)
-    yield fake
-    server.close()
+    async with serving(fake.serve, path):
+        yield fake
     path.unlink(missing_ok=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import httpx2
 import pytest
 
 from atoll.server import forward
+from tests.serving import serving
 from tests.system.api_stage import Plane, plane_at, settings_in, until
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -33,12 +33,8 @@ class FakeTelemetry:
             length = [line for line in head.split("\r\n") if line.lower().startswith("content-length:")]
             self.bodies.append(await reader.readexactly(int(length[0].split(":")[1])) if length else b"")
             await self.behave(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
         finally:
             self.open -= 1
-            with contextlib.suppress(ConnectionError):
-                writer.close()
 
 
 def says(*pieces: bytes) -> Behaviour:
@@ -63,9 +59,8 @@ async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
 @pytest.fixture
 async def telemetry(plane: Plane) -> AsyncIterator[FakeTelemetry]:
     fake = FakeTelemetry()
-    server = await asyncio.start_unix_server(fake.serve, plane.serving.control.settings.telemetry_socket)
-    yield fake
-    server.close()
+    async with serving(fake.serve, plane.serving.control.settings.telemetry_socket):
+        yield fake
 
 
 def is_unavailable(response: httpx2.Response) -> bool:

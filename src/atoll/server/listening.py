@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from atoll.errors import AtollError
+from atoll.kit.accepting import stop_accepting
 from atoll.server.protocol import Protocol
 
 GRACE = 3.0
@@ -67,7 +68,7 @@ async def listening(app: App, sockets: list[socket.socket], stop: Callable[[], N
         yield
     finally:
         for server in servers:
-            server.close()
+            await stop_accepting(server)
         stop()
         for connection in list(state.connections):
             connection.shutdown()

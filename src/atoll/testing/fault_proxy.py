@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from atoll.kit.accepting import stop_accepting
 from atoll.kit.clock import Clock, SystemClock
 from atoll.kit.tasks import Tasks, owned
 
@@ -155,7 +156,7 @@ class FaultProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_accepting(self._server)
         await self._stack.aclose()  # without the body's error, which must come out as it is, not in a group
 
     async def _serve(self, tasks: Tasks, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

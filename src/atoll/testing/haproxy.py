@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from atoll.kit.accepting import stop_accepting
+
 
 class Mood(StrEnum):
     """How the next connections are treated."""
@@ -52,7 +54,7 @@ class FakeHaproxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_accepting(self._server)
         for peer in tuple(self._peers):
             peer.close()
         await self._server.wait_closed()

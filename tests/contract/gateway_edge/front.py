@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from atoll.gateway.runtime import Unanswered, exchange
+from tests.serving import serving
 
 HANG = "\0"
 """An answer that never comes."""
@@ -19,11 +20,9 @@ async def in_front(path: Path, answer: Callable[[str], str | None]) -> AsyncIter
     """On `path`, `answer` has the first word: the whole text that a line is answered with; None: HAProxy says."""
     aside = path.with_name("aside.sock")
     os.rename(path, aside)  # noqa: PTH104
-    peers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peers.add(writer)
-        with contextlib.suppress(ConnectionError, Unanswered):
+        with contextlib.suppress(Unanswered):
             line = (await reader.readline()).decode()
             said = answer(line.strip())
             if said == HANG:
@@ -35,18 +34,10 @@ async def in_front(path: Path, answer: Callable[[str], str | None]) -> AsyncIter
                     line += (await reader.readline()).decode()
                 writer.write((await exchange(aside, line)).encode())
             await writer.drain()
-        peers.discard(writer)
-        writer.close()
 
-    server = await asyncio.start_unix_server(serve, path)
     try:
-        yield
+        async with serving(serve, path):
+            yield
     finally:
-        server.close()
-        while peers:
-            for peer in tuple(peers):
-                peer.close()
-            await asyncio.sleep(0.005)
-        await server.wait_closed()
         if aside.is_socket():
             os.replace(aside, path)  # noqa: PTH105

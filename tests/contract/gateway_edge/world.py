@@ -19,6 +19,7 @@ from atoll.gateway.driver import Driver
 from atoll.gateway.process import alive, identity, members, recorded
 from atoll.gateway.readback import ServerRow, parse_servers
 from atoll.gateway.runtime import Runtime
+from atoll.kit.accepting import stop_accepting
 from atoll.kit.clock import SystemClock
 from atoll.model.names import InstanceId, PathText, RouteName, ServiceName
 from atoll.model.route import Match, Route, Share
@@ -64,7 +65,7 @@ class Upstream:
 
     async def stop(self) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_accepting(self._server)
         for peer in tuple(self._peers):
             peer.transport.abort()
         while self._peers:  # noqa: ASYNC110 - streams have no "all closed"

@@ -16,6 +16,7 @@ from atoll.errors import LeaseConflict
 from atoll.kit.clock import SystemClock
 from tests.fault.control_plane import ControlPlane, control_plane
 from tests.fault.faults.process import running
+from tests.serving import serving
 
 PROGRAM = """
 import asyncio, os, signal, sys
@@ -56,11 +57,11 @@ def environ(server: ControlPlane) -> dict[str, str]:
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[int]:
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async def hang_up(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        pass
+
+    async with serving(hang_up) as port:
+        yield port
 
 
 async def becomes(server: ControlPlane, wanted: dict[str, int]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from atoll.kit.accepting import stop_accepting
 from atoll.model.names import InstanceId, PathText, RouteName, ServiceName
 from atoll.model.policy import Policy
 from atoll.model.route import Match, Route, Share
@@ -125,7 +126,7 @@ async def chain(folder: Path, policy: Policy, links: tuple[str, ...] = LINKS) ->
             ]
             stack.push_async_callback(link.end)
             for server in servers:
-                stack.callback(server.close)
+                stack.push_async_callback(stop_accepting, server)
             ports[name] = tuple(server.sockets[0].getsockname()[1] for server in servers)
         settings = small_settings()
         facts = _facts(ports, policy)

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
 
+from atoll.kit.accepting import stop_accepting
+
 REQUEST_LIMIT = 1 << 16
 """Bytes of a request head."""
 
@@ -76,8 +78,7 @@ async def upstreams(*names: str, mood: Mood = Mood.ANSWER) -> AsyncIterator[list
     async with AsyncExitStack() as stack:
         for one in made:
             server = await asyncio.start_server(one.serve, "127.0.0.1", 0, limit=REQUEST_LIMIT, backlog=512)
-            await stack.enter_async_context(server)
             stack.push_async_callback(one.end)
-            stack.callback(server.close)
+            stack.push_async_callback(stop_accepting, server)
             one.port = server.sockets[0].getsockname()[1]
         yield made

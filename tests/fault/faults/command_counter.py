@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.serving import serving
+
 
 @asynccontextmanager
 async def strikes_after(path: Path, changes: int, strike: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
@@ -23,7 +25,7 @@ async def strikes_after(path: Path, changes: int, strike: Callable[[], None]) ->
     aside, struck, left = path.with_name("behind.sock"), asyncio.Event(), [changes]
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError):
             question = await reader.readuntil(b"\n")
             if question.rstrip().endswith(b"<<"):
                 question += await reader.readuntil(b"\n\n")
@@ -42,13 +44,11 @@ async def strikes_after(path: Path, changes: int, strike: Callable[[], None]) ->
                 await writer.drain()
             finally:
                 far_writer.transport.abort()
-        writer.close()
 
     os.rename(path, aside)  # noqa: PTH104  at once: nobody may connect in between
-    server = await asyncio.start_unix_server(serve, path)
     try:
-        yield struck
+        async with serving(serve, path):
+            yield struck
     finally:
-        server.close()
         if aside.is_socket():
             os.replace(aside, path)  # noqa: PTH105

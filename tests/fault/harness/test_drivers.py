@@ -19,6 +19,7 @@ from tests.fault.drivers.guests import Guests
 from tests.fault.drivers.http import Broken, Client
 from tests.fault.drivers.upstream import Upstream
 from tests.fault.scenario import Scenario
+from tests.serving import serving
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"
 
@@ -29,25 +30,16 @@ async def server(*answers: bytes) -> AsyncIterator[tuple[str, int]]:
     left = list(answers)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = [line.split(b":")[1] for line in head.split(b"\r\n") if line.startswith(b"Content-Length")]
-                await reader.readexactly(int(length[0]) if length else 0)
-                answer = left.pop(0) if len(left) > 1 else left[0]
-                writer.write(answer)
-                if not answer:
-                    break
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        answer = b"x"
+        while answer:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = [line.split(b":")[1] for line in head.split(b"\r\n") if line.startswith(b"Content-Length")]
+            await reader.readexactly(int(length[0]) if length else 0)
+            answer = left.pop(0) if len(left) > 1 else left[0]
+            writer.write(answer)
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield listening.sockets[0].getsockname()[:2]
-    finally:
-        listening.close()
+    async with serving(serve) as port:
+        yield "127.0.0.1", port
 
 
 async def test_a_client_keeps_its_connection_and_opens_a_new_one_after_a_failure() -> None:

@@ -12,12 +12,13 @@ import pytest
 
 from atoll.testing import FakeClock, FaultProxy, settle
 from atoll.testing.fault_proxy import CHUNK, CONNECTION_LIMIT, Direction, Place
+from tests.serving import serving
 
 T = TypeVar("T")
 
 
 @asynccontextmanager
-async def echo(place: Place = ("127.0.0.1", 0)) -> AsyncIterator[Place]:
+async def echo(path: Path | None = None) -> AsyncIterator[Place]:
     """A server that sends back what it gets, and ends when its client does."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -30,15 +31,8 @@ async def echo(place: Place = ("127.0.0.1", 0)) -> AsyncIterator[Place]:
         finally:
             writer.close()
 
-    if isinstance(place, Path):
-        server = await asyncio.start_unix_server(serve, str(place))
-    else:
-        server = await asyncio.start_server(serve, *place)
-        place = server.sockets[0].getsockname()[:2]
-    try:
-        yield place
-    finally:
-        server.close()
+    async with serving(serve, path) as port:
+        yield path or ("127.0.0.1", port)
 
 
 @asynccontextmanager
@@ -212,11 +206,9 @@ async def test_an_upstream_that_dies_ends_the_client_too() -> None:
         await reader.read(1)
         writer.transport.abort()
 
-    server = await asyncio.start_server(die, "127.0.0.1", 0)
-    async with FaultProxy(server.sockets[0].getsockname()[:2]) as proxy, through(proxy) as (reader, writer):
+    async with serving(die) as port, FaultProxy(("127.0.0.1", port)) as proxy, through(proxy) as (reader, writer):
         writer.write(b"x")
         assert await reader.read() == b""
-    server.close()
 
 
 async def test_faults_of_one_direction_leave_the_other_alone() -> None:

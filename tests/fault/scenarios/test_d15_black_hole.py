@@ -13,6 +13,7 @@ from atoll.testing.promises import judge
 from tests.fault.drivers.driver_requests import no_request_failed
 from tests.fault.platform import Fleet, comes, percentile
 from tests.fault.scenario import Scenario
+from tests.serving import serving
 
 ROOM, QUEUE, WAIT = 4, 8, 0.5
 """Requests that the black hole is given at once, that wait for it, and seconds that they wait."""
@@ -93,12 +94,8 @@ async def black_hole() -> AsyncIterator[int]:
     """Takes connections, reads, never answers."""
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError), contextlib.closing(writer):
-            while await reader.read(65536):
-                pass
+        while await reader.read(65536):
+            pass
 
-    server = await asyncio.start_server(swallow, "127.0.0.1", 0, backlog=512)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async with serving(swallow, backlog=512) as port:
+        yield port

@@ -24,6 +24,7 @@ from tests.fault.checks.schedule import eventually, until
 from tests.fault.control_plane import control_plane
 from tests.fault.faults.process import memory
 from tests.fault.scenario import Scenario
+from tests.serving import serving
 
 PREFIX = "instances/payments/"
 FAULTS = ("cut", "reset", "half", "garbage", "silence", "refuse")
@@ -153,11 +154,8 @@ class Liar:
 
 @asynccontextmanager
 async def lying(liar: Liar) -> AsyncIterator[tuple[str, int]]:
-    server = await asyncio.start_server(liar.serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[:2]
-    finally:
-        server.close()
+    async with serving(liar.serve) as port:
+        yield "127.0.0.1", port
 
 
 @pytest.mark.parametrize("lie", LIES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -14,27 +14,18 @@ from atoll.drill.history import NO_ANSWER
 from atoll.drill.load import CONNECTION_LIMIT, Load, ask_once, within_limits
 from atoll.errors import InvalidValue
 from atoll.kit.clock import SystemClock
+from tests.serving import Handler, serving
 
 CLOCK = SystemClock()
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def server(serve: Serve) -> AsyncIterator[Aim]:
-    async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(guarded, "127.0.0.1", 0)
-    async with listening:
-        yield by_path("/x", Place("127.0.0.1", listening.sockets[0].getsockname()[1]), way="mesh")
+async def server(serve: Handler) -> AsyncIterator[Aim]:
+    async with serving(serve) as port:
+        yield by_path("/x", Place("127.0.0.1", port), way="mesh")
 
 
-def says(answer: bytes) -> Serve:
+def says(answer: bytes) -> Handler:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.readuntil(b"\r\n\r\n"):
             writer.write(answer)

@@ -29,6 +29,7 @@ from typing import Protocol, cast
 import msgspec
 
 from atoll.errors import AtollError, BadRequest
+from atoll.kit.accepting import stop_accepting
 from atoll.kit.backoff import Backoff
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.files import private_folder
@@ -407,7 +408,7 @@ async def receiving(path: Path, pool: Pool, clock: Clock) -> AsyncIterator[Recei
             tasks.start("commit", receiver.run())
             tasks.start("gaps", receiver.look(pool))
             yield receiver
-            server.close()
+            await stop_accepting(server)
             read_last()
             await receiver.hang_up()
         await receiver.finish()

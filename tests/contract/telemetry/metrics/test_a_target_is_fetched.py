@@ -13,6 +13,7 @@ import pytest
 
 from atoll.telemetry.metrics.fetch import BODY_LIMIT, Fetcher, NoAnswer
 from atoll.telemetry.metrics.target import Target
+from tests.serving import serving
 
 TRACE = f"00-{'a' * 32}-{'b' * 16}-00"
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -23,22 +24,14 @@ async def web(handler: Handler, socket: Path | None = None) -> AsyncIterator[Tar
     """A server that gives each request's head to `handler`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handler(await reader.readuntil(b"\r\n\r\n"), writer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        await handler(await reader.readuntil(b"\r\n\r\n"), writer)
+        await writer.drain()
 
-    if socket is not None:
-        server: asyncio.Server = await asyncio.start_unix_server(serve, socket)
-        target = Target("cart", "cart-1", "", 0, socket=str(socket), token="secret")
-    else:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        target = Target("cart", "cart-1", "127.0.0.1", server.sockets[0].getsockname()[1])
-    async with server:
-        yield target
+    async with serving(serve, socket) as port:
+        if socket is not None:
+            yield Target("cart", "cart-1", "", 0, socket=str(socket), token="secret")
+        else:
+            yield Target("cart", "cart-1", "127.0.0.1", port)
 
 
 @pytest.fixture
