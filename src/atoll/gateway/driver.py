@@ -170,9 +170,9 @@ class Driver:
             reloads=reconciler.reloads,
             last_reload=reconciler.last_reload,
             old_workers=len(self._traffic.old_workers) if self._traffic else 0,
-            errors=reconciler.errors + self._writer.failures,
-            last_error=reconciler.last_error,
-            last_hint=reconciler.last_hint,
+            errors=reconciler.alarms.count + self._writer.failures,
+            last_error=reconciler.alarms.cause,
+            last_hint=reconciler.alarms.hint,
             restarts=self._restarts,
             reload_kinds=dict(reconciler.reload_kinds),
             healed=reconciler.healed,
@@ -331,9 +331,9 @@ class Driver:
                 try:
                     await self._start(master, reconciler, first=False)
                     backoff.reset()
-                    reconciler.calm(NOT_STARTED)
+                    reconciler.alarms.end(NOT_STARTED)
                 except (AtollError, OSError) as error:
-                    reconciler.alarm(NOT_STARTED, error)
+                    reconciler.alarms.sound(NOT_STARTED, error)
             await master.end_orphans()
             if not master.runs:
                 await self._clock.sleep(backoff.next())
@@ -388,7 +388,7 @@ class Driver:
                 except Unanswered as error:
                     self._log.debug("no statistics", cause=error)
                 except Exception as error:  # noqa: BLE001 - a bug of ours must not take the gateway or the node along
-                    reconciler.alarm(f"statistics cannot be judged ({type(error).__name__})", error)
+                    reconciler.alarms.sound(f"statistics cannot be judged ({type(error).__name__})", error)
             pause = UNSETTLED_EVERY if traffic.unsettled else STATS_EVERY
             await self._clock.sleep(max(pause, (self._clock.now() - began) / LOOKING_SHARE))
 

@@ -5,7 +5,7 @@
 
 The first change is applied at once, what follows it is gathered for `debounce` seconds. While it is quiet, what HAProxy
 runs is read back every second and differences are healed. A config that cannot be made, rendered or loaded is refused:
-the last good one stays and `last_error` says why. What is unknown is never guessed: it is read back first.
+the last good one stays and an alarm says why. What is unknown is never guessed: it is read back first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from atoll.errors import AtollError, GatewayRefused, PortTaken
 from atoll.gateway import emptied
+from atoll.gateway.alarms import Alarms
 from atoll.gateway.apply import Applier, StalePlan
 from atoll.gateway.config import GatewayConfig, map_path
 from atoll.gateway.ejection import NONE, Ejections
@@ -52,8 +53,6 @@ REFUSED_PAUSE = 30.0
 """Seconds until a reload that was refused is tried again without anything new; a taken port may be free then."""
 VERIFY_LIMIT = 50
 """Backends whose states are read back right after an apply; more are left to the full look that follows."""
-TOLD_AGAIN = 60.0
-"""Seconds after which an alarm that goes on is told again."""
 THREAD_BYTES = 200_000
 """Answers longer than this are parsed beside the loop."""
 
@@ -88,10 +87,7 @@ class Reconciler:
         """The last ones found, as sentences."""
         self.refused: tuple[str, ...] = ()
         """Facts that the wanted config leaves out."""
-        self.errors = 0
-        self.last_error = ""
-        self.last_hint = ""
-        """What to do about it."""
+        self.alarms = Alarms(clock, log)
         self.on_applied: Callable[[], None] = lambda: None
         """Called when `running` has changed and HAProxy has confirmed it."""
         self._settings = settings
@@ -123,9 +119,6 @@ class Reconciler:
         self._forced: tuple[str, ...] = ()
         self._reloaded: Instant | None = None
         self._refused: GatewayConfig | None = None
-        self._told: tuple[str, str] = ("", "")
-        """What was last told as an alarm: event and cause."""
-        self._told_at = Instant(0.0)
         self._impossible = False
         """The newest facts cannot be run at all."""
         self._refused_until = Instant(0.0)
@@ -184,7 +177,7 @@ class Reconciler:
                 )
             except AtollError as error:
                 self._impossible = True
-                self.alarm("the facts cannot be run; the last good configuration stays", error)
+                self.alarms.sound("the facts cannot be run; the last good configuration stays", error)
                 return self.wanted
             self._impossible = False
             if intent.refused != self.refused:
@@ -232,7 +225,7 @@ class Reconciler:
             self._unsure = True
             self._unanswered = 1 if self._silent is None else self._unanswered + 1
             self._silent = began if self._silent is None else self._silent
-            self.alarm("HAProxy did not answer; its state will be read back", error)
+            self.alarms.sound("HAProxy did not answer; its state will be read back", error)
             if bringing:
                 self._count_failure()  # it may show what runs, and never do what it is told
             if self._unanswered >= SILENT_ROUNDS and self._clock.now() - self._silent >= SILENT_LIMIT:
@@ -240,14 +233,14 @@ class Reconciler:
         except AtollError as error:
             self._unsure = True
             self._silent = None
-            self.alarm("HAProxy refused a change; its state will be read back", error)
+            self.alarms.sound("HAProxy refused a change; its state will be read back", error)
             self._count_failure()
         except OSError as error:
-            self.alarm("the gateway's files cannot be written", error)
+            self.alarms.sound("the gateway's files cannot be written", error)
         except Exception as error:  # noqa: BLE001 - a bug of ours must not take the gateway or the node along
             self._unsure = True
             self._failed = min(self._failed + 1, REFUSED_LIMIT)
-            self.alarm(
+            self.alarms.sound(
                 f"the gateway failed on a change ({type(error).__name__}); the last good configuration stays", error
             )
         return Health.GOOD
@@ -255,7 +248,7 @@ class Reconciler:
     def _count_failure(self) -> None:
         self._failed += 1
         if self._failed == REFUSED_LIMIT:
-            self._forced = (f"a change failed {REFUSED_LIMIT} times while running: {self.last_error}", *self._forced)
+            self._forced = (f"a change failed {REFUSED_LIMIT} times while running: {self.alarms.cause}", *self._forced)
 
     async def hand_over(self) -> bool:
         """Let a successor take over from a HAProxy that serves and does not answer us; False: it hangs, nothing was done.
@@ -275,7 +268,7 @@ class Reconciler:
                 await self._master.start(folder, states)
                 self.adopt(config)
         except (AtollError, OSError) as error:
-            self.alarm("HAProxy cannot be replaced by one that answers; it serves on", error)
+            self.alarms.sound("HAProxy cannot be replaced by one that answers; it serves on", error)
             self._writer.offer(self.running)
             if folder is not None:
                 await self._writer.discard(folder)
@@ -416,7 +409,7 @@ class Reconciler:
             self._refused = target
             self._refused_until = Instant(self._clock.now() + REFUSED_PAUSE)
             self._pending = None
-            self.alarm("a reload was refused; the last good configuration stays", error)
+            self.alarms.sound("a reload was refused; the last good configuration stays", error)
             self._writer.offer(self.running)
             # what needs no reload is done now
             self._offered.set()
@@ -458,24 +451,6 @@ class Reconciler:
             urgent=urgent,
             knobs=self._settings,
         )
-
-    def alarm(self, event: str, error: Exception) -> None:
-        """Count and keep a failure that somebody should look at; the same one again is told once a minute."""
-        self.errors += 1
-        self.last_error = str(error)
-        self.last_hint = (isinstance(error, AtollError) and error.hint) or ""
-        told, now = (event, self.last_error), self._clock.now()
-        if told == self._told and now - self._told_at < TOLD_AGAIN:
-            return
-        self._told, self._told_at = told, now
-        hint = {"hint": self.last_hint} if self.last_hint else {}
-        self._log.error(event, cause=error, **hint)
-
-    def calm(self, event: str) -> None:
-        """What `alarm` said last is over, if it was this."""
-        if self._told[0] == event:
-            self._told = ("", "")
-            self.last_error = self.last_hint = ""
 
     @staticmethod
     async def _parsed(parse: Callable[[str], T], text: str) -> T:
