@@ -54,7 +54,7 @@ NOT_STARTED = "HAProxy cannot be started"
 STATS_EVERY = 1.0
 """Seconds between two looks at the servers' health and sessions."""
 UNSETTLED_EVERY = 0.2
-"""The same, while instances are held out."""
+"""The same, while instances are held out, and for seconds after something changed: whoever started it waits to see it."""
 CHANGES_LIMIT = 1000
 """Transitions of breakers that wait for a control plane; then the oldest are forgotten (they stay in the log)."""
 LONGEST_PAUSE = 0.05
@@ -198,6 +198,11 @@ class Driver:
     def breakers(self) -> tuple[BreakerReport, ...]:
         """What the circuit breakers did, at most a second or so ago; forced ones too."""
         return self._traffic.breakers if self._traffic else ()
+
+    @property
+    def sightings(self) -> int:
+        """Grows when an instance, a breaker or a service's group is seen in another state than at the look before."""
+        return self._traffic.sightings if self._traffic else 0
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -389,8 +394,9 @@ class Driver:
                     self._log.debug("no statistics", cause=error)
                 except Exception as error:  # noqa: BLE001 - a bug of ours must not take the gateway or the node along
                     reconciler.alarms.sound(f"statistics cannot be judged ({type(error).__name__})", error)
-            pause = UNSETTLED_EVERY if traffic.unsettled else STATS_EVERY
-            await self._clock.sleep(max(pause, (self._clock.now() - began) / LOOKING_SHARE))
+            await self._clock.sleep(max(UNSETTLED_EVERY, (self._clock.now() - began) / LOOKING_SHARE))
+            while not traffic.unsettled and self._clock.now() - began < STATS_EVERY:
+                await self._clock.sleep(UNSETTLED_EVERY)
 
     # ------------------------------------------------------------------------------------------------ files
 

@@ -15,6 +15,7 @@ from atoll.gateway.counts import BreakerRow, ServerStat, parse_breakers, parse_s
 from atoll.gateway.ejection import NONE, Ejections, Look, Pool, ejections, judged, news, unsettled
 from atoll.gateway.master import Master
 from atoll.gateway.runtime import Unanswered
+from atoll.gateway.sight import Sight, sight
 from atoll.gateway.standings import Standings, seen
 from atoll.kit.clock import Clock
 from atoll.model.breaker import BreakerState
@@ -23,6 +24,8 @@ from atoll.model.report import BreakerChange, BreakerReport, LimitReport, Server
 
 IDLE_POLL = 0.02
 """Seconds between two looks at the sessions of an instance that drains."""
+STIR = 5.0
+"""Seconds after a change in which another one is likely: what was started or taken out shows how it does."""
 THREAD_BYTES = 200_000
 """Statistics longer than this are parsed beside the loop (500 servers)."""
 
@@ -52,6 +55,8 @@ class Traffic:
         """Sections of which nobody takes requests."""
         self.on_empty: Callable[[emptied.Sections], None] = lambda _: None
         """Called with every look."""
+        self.sightings = 0
+        """How often a look saw something else than the one before; see `sight`."""
         self.old_workers: tuple[int, ...] = ()
         self.workers: tuple[int, ...] = ()
         """All of them, the current one included."""
@@ -59,10 +64,14 @@ class Traffic:
         self._config = config
         self._clock = clock
         self._ejected = NONE
+        self._sight: Sight = ()
+        self._stirred = float("-inf")
+        """When something changed last."""
         self._waiters: dict[Answerer, asyncio.Future[None]] = {}
 
     def applied(self) -> None:
         """`config` has changed: whoever waited for it goes on."""
+        self._stirred = self._clock.now()
         self.standings.applied(self._config().failovers)
         if self._waiters:
             for answerer in self._routed() & self._waiters.keys():
@@ -137,11 +146,19 @@ class Traffic:
         kept_from = {each.service for each in self.breakers if each.state is BreakerState.OPEN and not each.caller}
         self.standings.look(self._config().failovers, groups, kept_from)
         self.reports = tuple(self._shared(report, wall) for report in found.values())
+        self._sighted(sight(self.reports, self.breakers, self.standings.reports))
 
     @property
     def unsettled(self) -> bool:
         """Whether what the last `refresh` saw will change shortly."""
-        return unsettled(self.pools, self._clock.now())
+        now = self._clock.now()
+        return now - self._stirred < STIR or unsettled(self.pools, now)
+
+    def _sighted(self, seen: Sight) -> None:
+        if seen != self._sight:
+            self._sight = seen
+            self._stirred = self._clock.now()
+            self.sightings += 1
 
     def _eject(self, looks: Iterable[Look]) -> None:
         before, now = self.pools, self._clock.now()

@@ -44,7 +44,7 @@ WISHES_SHARE = 0.1
 """Share of the time that the supervisor's look at the facts may take: with 20,000 instances it takes 5 ms each time."""
 REPORT_EVERY = 1.0
 REPORT_AFTER_ROUTING = 0.2
-"""Seconds between two reports at least of which each only says that the gateway runs newer facts."""
+"""Seconds between two reports at least of which each only says that the gateway runs newer facts, or what it saw change."""
 REPORTS_SHARE = 0.05
 """Share of the time that such reports may take."""
 ALIVE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPING})
@@ -122,18 +122,19 @@ class Node:
     async def report(self) -> None:
         """Tell the control plane how this node is, for ever.
 
-        At once when an instance enters another phase, and soon when the gateway runs newer facts: others wait for both.
+        At once when an instance enters another phase, and soon when the gateway runs newer facts or sees an instance, a
+        breaker or a failover in another state: others wait for all of it.
         """
         told: object = None
         due = soon = 0.0
-        routed = 0
+        heard = (0, 0)
         while True:
             seen = [(child.instance, child.phase) for child in self.supervisor.report()]
-            now, revision = self._clock.now(), self.driver.report().revision
-            if seen != told or now >= due or (revision != routed and now >= soon):
+            now, gateway = self._clock.now(), (self.driver.report().revision, self.driver.sightings)
+            if seen != told or now >= due or (gateway != heard and now >= soon):
                 await self.tell()
                 took = self._clock.now() - now
-                told, due, routed = seen, now + took + REPORT_EVERY, revision
+                told, due, heard = seen, now + took + REPORT_EVERY, gateway
                 soon = now + max(REPORT_AFTER_ROUTING, took / REPORTS_SHARE)
             await self._clock.sleep(REPORT_AFTER_CHANGE)
 

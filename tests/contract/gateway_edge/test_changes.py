@@ -139,3 +139,20 @@ async def test_the_report_tells_what_checks_say_and_why(world: World) -> None:
     assert reports[InstanceId("one")].service == ServiceName("orders")
     assert not reports[InstanceId("dead")].up
     assert reports[InstanceId("dead")].cause.startswith("L4CON")
+
+
+async def test_a_look_that_sees_another_state_is_told_apart_from_one_that_sees_more_requests(world: World) -> None:
+    one = await world.upstream("one")
+    world.service("orders")
+    world.instance("orders", "one", one.port)
+    world.route("orders", "/orders", "orders")
+    await world.push()
+    await world.until(lambda: any(each.up for each in world.driver.servers()))
+    before = world.driver.sightings
+    assert before > 0
+    assert (await world.get("/orders/x")).status == 200
+    await world.until(lambda: any(each.requests for each in world.driver.servers()))
+    assert world.driver.sightings == before
+    await one.stop()
+    await world.until(lambda: world.driver.sightings > before)
+    assert not any(each.up for each in world.driver.servers())

@@ -49,6 +49,14 @@ def test_wait_sees_a_service_become_ready(cli: Cli, api: FakeApi) -> None:
     assert cli("wait", "late", "--timeout", "10s").code == 0
 
 
+def test_wait_looks_soon_and_the_longer_it_takes_the_less_often(cli: Cli, shop: FakeApi) -> None:
+    shop.answers["GET", "/api/v1/watch"] = (200, {"revision": 7, "events": []})
+    assert cli("wait", "--timeout", "300ms").code == 3
+    rounds = [float(dict(each.query)["wait"]) for each in shop.requests if each.path == "/api/v1/watch"]
+    assert rounds[0] == 0.05
+    assert max(rounds) <= 0.1
+
+
 def test_what_passes_is_ready_once_every_gateway_that_lives_runs_its_facts(cli: Cli, api: FakeApi) -> None:
     api.put(Service(name=ServiceName("orders")), instance("orders", "orders-1", 1))
     api.answers["GET", "/api/v1/watch"] = (200, {"revision": 7, "events": []})

@@ -15,8 +15,9 @@ from atoll.errors import Compacted, NotReady, Resync
 from atoll.model.keys import INSTANCES, ROUTES, SERVICES
 from atoll.model.readiness import Readiness
 
-ROUND = 1.0
-"""Seconds of one long poll: node reports are no facts, so they are asked for again after it."""
+SHORTEST, LONGEST = 0.05, 1.0
+"""Seconds of one long poll: node reports are no facts, so they are asked for again after it. A wait is late by a third
+at most: what takes long is asked for less often."""
 
 PAUSE = 0.02
 """Seconds between two looks at least, however fast the answers come."""
@@ -36,7 +37,8 @@ def wait(invocation: Invocation, services: tuple[str, ...], *, timeout: str) -> 
     began = invocation.clock.now()
     while True:
         found, revision = ready(invocation.api, wanted)
-        left = limit - (invocation.clock.now() - began)
+        took = invocation.clock.now() - began
+        left = limit - took
         waiting = {name: state for name, state in found.items() if not state.ready}
         if found and not waiting:
             break
@@ -44,8 +46,7 @@ def wait(invocation: Invocation, services: tuple[str, ...], *, timeout: str) -> 
             if invocation.json:
                 invocation.show.json(_json(found))
             raise not_ready(waiting, f"after {limit:g} s")
-        _next_change(invocation, revision, min(left, ROUND))
-    took = invocation.clock.now() - began
+        _next_change(invocation, revision, min(left, LONGEST, max(SHORTEST, took / 3)))
     if invocation.json:
         invocation.show.json(_json(found))
     invocation.talk.note(f"{', '.join(found)} ready after {took:.1f}s")
