@@ -5,7 +5,7 @@ A verdict with the flag `f` is of a service with groups. HAProxy then reads the 
 takes requests: the moment a group has none, within the request, and without anybody's help. The rules are in the file
 only while some service has groups, and only requests to such services pass them (and one rule each answer).
 
-What HAProxy does not decide is `decide`, once a second: a group whose breaker is open, or on which too many requests
+What HAProxy does not decide is `decide`, once a second (five times, for seconds after a change): a group whose breaker is open, or on which too many requests
 failed, is left; requests return to an earlier one when that has been well for as long as the service says. It orders
 the line. Pure; what it remembers is a `Standing`.
 """

@@ -20,9 +20,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlencode
 
 import psutil
 
+from atoll.cli.api import Api
+from atoll.cli.facts import parse_services, ready
+from atoll.cli.place import Place
+from atoll.errors import AtollError
+from atoll.kit.clock import SystemClock
+from atoll.model.keys import FACTS
 from tests.ports import free_port as free_port
 
 T = TypeVar("T")
@@ -165,8 +172,7 @@ class Platform:
         done = self("up", "-d")
         assert done.code == 0, f"{done.err}\n{self.node_log()[-6000:]}"
         names = [one["service"]["name"] for one in self.done("GET", "/services")["services"]]
-        ready = self("wait", *(name for name in names if name not in absent), "--timeout", "20s")
-        assert ready.code == 0, ready.err
+        self.until_ready(*(name for name in names if name not in absent))
         self.look()
 
     def write(self, project: str) -> None:
@@ -190,8 +196,15 @@ class Platform:
 
     @property
     def node_pid(self) -> int:
-        pid: int = json.loads((self.state / "run" / "node.json").read_text())["pid"]
-        return pid
+        return int(self.node_file()["pid"])
+
+    def node_file(self) -> dict[str, Any]:
+        """What it says of itself; nothing where none has begun."""
+        try:
+            found: dict[str, Any] = json.loads((self.state / "run" / "node.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return found
 
     @property
     def mesh_port(self) -> int:
@@ -241,9 +254,23 @@ class Platform:
         }
 
     def settled(self) -> bool:
-        """Whether the gateway runs the newest facts."""
-        revision = self.done("GET", "/status")["revision"]
-        return int(self.gateway().get("revision", 0)) >= int(revision)
+        """Whether the gateway runs the newest facts: none has changed since those that it runs."""
+        asked = [("prefix", prefix) for prefix in FACTS]
+        asked += [("start", str(int(self.gateway().get("revision", 0)) + 1)), ("wait", "0")]
+        answer = self.api("GET", f"/watch?{urlencode(asked)}")
+        return answer.status == 200 and answer.json["events"] == []
+
+    def ready(self, *services: str) -> bool:
+        """Whether `atoll wait SERVICE…` would come back: what is wanted passes, and the gateway sends requests there."""
+        place = Place(host="127.0.0.1", port=self.api_port, token=self.token)
+        with contextlib.suppress(AtollError):
+            found, _ = ready(Api(place, timeout=10, clock=SystemClock()), parse_services(services))
+            return bool(found) and all(one.ready for one in found.values())
+        return False
+
+    def until_ready(self, *services: str) -> None:
+        """Wait for these, or for all."""
+        until(lambda: self.ready(*services), f"{services or 'all'} are ready", within=30)
 
     def get(self, path: str, **options: Any) -> Answer:
         """One request through the gateway."""
@@ -302,22 +329,44 @@ class Platform:
 
     def down(self) -> Done:
         """`atoll down`, and nothing is left."""
+        self.leave()
+        done = self("down")
+        assert done.code == 0, done.err
+        self.gone()
+        return done
+
+    def leave(self) -> None:
+        """What the test itself started goes; who runs now is looked for later."""
         for guest in self._guests:
             guest.kill()
             guest.wait()
         with contextlib.suppress(AssertionError, OSError, ValueError):
             self.look()
-        done = self("down")
-        assert done.code == 0, done.err
+
+    def gone(self) -> None:
+        """Nothing is left, or soon."""
         with contextlib.suppress(AssertionError):
-            until(lambda: not self.strays(), "nothing is left", within=5)
+            until(lambda: not self.strays(), "nothing is left", within=10)
         assert self.strays() == []
-        return done
+
+    def ended(self) -> bool:
+        """Tell the node what `atoll down` tells it, without a command for it; False when there is none to tell."""
+        node = next((one for one in self.processes() if one.pid == self.node_file().get("pid")), None)
+        if node is None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            node.terminate()
+        until(lambda: not alive(node.pid), "the node ends", within=40)
+        return True
 
     def close(self) -> None:
         """Stop it, prove that nothing is left, remove the folder."""
         try:
-            self.down()
+            self.leave()
+            if self.ended():
+                self.gone()
+            else:
+                self.down()
         finally:
             for process in self.processes():
                 with contextlib.suppress(psutil.Error):

@@ -34,8 +34,8 @@ def shared() -> Iterator[Platform]:
 @pytest.fixture
 def loaded(shared: Platform) -> Platform:
     """Four of `web`, all routed, and no reload so far."""
-    assert shared("scale", "web=4").code == 0
-    assert shared("wait", "--timeout", "20s").code == 0
+    shared.done("POST", "/services/web/scale", {"replicas": 4})
+    shared.until_ready()
     until(lambda: len(shared.pids("web")) == 4 and shared.settled(), "four of them")
     assert shared.gateway()["reloads"] == 0
     return shared

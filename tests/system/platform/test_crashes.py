@@ -37,8 +37,8 @@ def shared() -> Iterator[Platform]:
 @pytest.fixture
 def fragile(shared: Platform) -> Platform:
     """Two of `web`, both routed."""
-    assert shared("scale", "web=2").code == 0
-    assert shared("wait", "--timeout", "20s").code == 0
+    shared.done("POST", "/services/web/scale", {"replicas": 2})
+    shared.until_ready()
     until(lambda: len(shared.pids("web")) == 2 and shared.settled(), "two of them")
     until(lambda: alive(shared.gateway().get("pid") or 0), "the gateway that runs is reported")
     return shared
@@ -80,7 +80,7 @@ def test_a_crash_loop_is_named_with_its_exit_code_and_its_last_words(platform: M
     )
     assert made("up", "-d").code == 0
     until(lambda: made.children("worker").get("worker-1", {}).get("phase") == "crash-loop", "it is in a crash loop")
-    waited = made("wait", "--timeout", "1s")
+    waited = made("wait", "--timeout", "200ms")
     assert waited.code == 3
     assert "worker" in waited.err
     assert "41" in waited.err
@@ -186,7 +186,7 @@ def test_one_ctrl_c_ends_everything_in_order_and_leaves_nothing(platform: Maker)
         PROJECT.replace(
             "worker: {command: sleep 3600, port: none}",
             "worker: {command: [sh, -c, 'setsid sleep 3600 & sleep 3600'], port: none}\n"
-            "  deaf: {command: [sh, -c, 'trap \"\" TERM; while :; do sleep 1; done'], port: none, stop_grace_period: 1s}",
+            "  deaf: {command: [sh, -c, 'trap \"\" TERM; while :; do sleep 1; done'], port: none, stop_grace_period: 500ms}",
         )
     )
     others = zombies()

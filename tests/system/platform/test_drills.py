@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +37,7 @@ def shared() -> Iterator[Platform]:
 @pytest.fixture
 def drilled(shared: Platform) -> Platform:
     until(lambda: len(shared.pids("web")) == 3, "three of them")
-    assert shared("wait", "web", "--timeout", "20s").code == 0
+    shared.until_ready("web")
     return shared
 
 
@@ -49,25 +48,25 @@ def histories(platform: Platform) -> list[dict[str, Any]]:
 
 def test_killing_one_of_three_loses_nothing_and_the_report_proves_it(drilled: Platform) -> None:
     victim = drilled.pids("web")["web-2"]
-    done = drilled("drill", "kill", "web-2", "--for", "3s", "--rate", "80", "--yes", "--expect-lost", "0", "--json")
+    done = drilled("drill", "kill", "web-2", "--for", "2s", "--rate", "80", "--yes", "--expect-lost", "0", "--json")
     assert done.code == 0, done.err
     report = done.json
     verdict = report["verdict"]
-    assert (verdict["requests"], verdict["lost"], report["of"]) == (240, 0, 3)
-    assert verdict["statuses"] == {"200": 240}
-    assert verdict["recovered"] is not None
-    assert verdict["full"] > 0, "it was missed and came back"
-    assert sum(verdict["instances"].values()) >= 200
+    assert (verdict["requests"], verdict["lost"], report["of"]) == (160, 0, 3)
+    assert verdict["statuses"] == {"200": 160}
+    assert verdict["full"] is not None, "it came back"
+    assert sum(verdict["instances"].values()) >= 130
     assert drilled.pids("web")["web-2"] != victim
     assert drilled("drill", "show", "--json").json == report
     kept = drilled.state / "drills" / f"{report['id']}.requests.jsonl"
-    assert sum(len(json.loads(line)) > 3 for line in kept.read_text().splitlines()) == 240
+    assert sum(len(json.loads(line)) > 3 for line in kept.read_text().splitlines()) == 160
     begun, ended = histories(drilled)[-2:]
     assert begun["instance"] == "web-2"
     assert "kill" in begun["cause"]
     assert report["summary"] in ended["cause"]
 
 
+@pytest.mark.slow  # HAProxy needs a second and more to notice: two checks, each with its time to answer
 def test_a_paused_one_is_taken_out_and_is_back_afterwards_as_the_same_process(drilled: Platform) -> None:
     before = drilled.pids("web")
     done = drilled("drill", "pause", "web-1", "--for", "5s", "--hold", "2.5s", "--rate", "20", "--yes", "--json")
@@ -75,7 +74,8 @@ def test_a_paused_one_is_taken_out_and_is_back_afterwards_as_the_same_process(dr
     verdict = done.json["verdict"]
     assert verdict["out"] is not None, "HAProxy noticed"
     assert verdict["lost"] == 0, "who was sent to it waited until it went on"
-    assert verdict["full"] is not None
+    assert verdict["full"] > 0, "it was missed and came back"
+    assert verdict["recovered"] is not None
     assert drilled.pids("web") == before
     assert psutil.Process(before["web-1"]).status() != psutil.STATUS_STOPPED
 
@@ -91,7 +91,7 @@ def test_a_broken_promise_is_exit_code_1(drilled: Platform) -> None:
 def test_a_drill_that_is_killed_leaves_nothing_paused(drilled: Platform) -> None:
     victim = psutil.Process(drilled.pids("web")["web-3"])
     drill = subprocess.Popen(
-        [*ATOLL, "drill", "pause", "web-3", "--for", "5s", "--yes"],
+        [*ATOLL, "drill", "pause", "web-3", "--for", "5s", "--hold", "3s", "--yes"],
         cwd=drilled.folder,
         env=drilled.environ,
         stderr=subprocess.DEVNULL,
@@ -102,9 +102,7 @@ def test_a_drill_that_is_killed_leaves_nothing_paused(drilled: Platform) -> None
     finally:
         os.kill(drill.pid, signal.SIGKILL)
         drill.wait()
-    began = time.monotonic()
     until(lambda: victim.status() != psutil.STATUS_STOPPED, "the guard let it go on")
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.slow

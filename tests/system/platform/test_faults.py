@@ -43,10 +43,16 @@ def test_a_fault_strikes_whom_it_is_said_of_until_it_is_cleared(faulty: Platform
 
 
 def test_a_fault_is_over_and_forgotten_by_itself(faulty: Platform) -> None:
-    faulty.done("POST", "/faults", {"route": "calm", "abort": 503, "seconds": 4, "reason": "short"})
-    until(lambda: ask(faulty.gateway_port, "/calm/x").status == 503, "it strikes", every=0.002)
-    until(lambda: ask(faulty.gateway_port, "/calm/x").status == 200, "it is over")
-    until(lambda: faulty("fault", "list", "--json").json == [], "it is not listed")
+    for seconds in (1, 8):  # a machine that stands still for the whole of one second may ask nothing in it
+        faulty.done("POST", "/faults", {"route": "calm", "abort": 503, "seconds": seconds, "reason": "short"})
+        struck = False
+        while faulty.done("GET", "/faults")["faults"]:
+            struck = struck or ask(faulty.gateway_port, "/calm/x").status == 503
+        until(lambda: ask(faulty.gateway_port, "/calm/x").status == 200, "it is over")
+        if struck:
+            break
+    assert struck
+    assert faulty("fault", "list", "--json").json == [], "it is not listed"
 
 
 @pytest.mark.parametrize(
