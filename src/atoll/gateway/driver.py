@@ -27,9 +27,10 @@ from atoll.gateway.intent import topped_up
 from atoll.gateway.lastgood import MAIN, ConfigFolder
 from atoll.gateway.master import ORPHAN_GRACE, Master
 from atoll.gateway.plan import Reload, make_plan
-from atoll.gateway.reconcile import LOOKING_SHARE, Health, Reconciler
+from atoll.gateway.reconcile import Health, Reconciler
 from atoll.gateway.render import RenderMemo, render
 from atoll.gateway.request_log import request_log_of
+from atoll.gateway.rhythm import USUAL, Rhythm
 from atoll.gateway.runtime import Unanswered
 from atoll.gateway.traffic import Traffic
 from atoll.gateway.writer import ConfigWriter
@@ -51,10 +52,6 @@ from atoll.model.snapshot import Snapshot
 from atoll.settings import Settings
 
 NOT_STARTED = "HAProxy cannot be started"
-STATS_EVERY = 1.0
-"""Seconds between two looks at the servers' health and sessions."""
-UNSETTLED_EVERY = 0.2
-"""The same, while instances are held out, and for seconds after something changed: whoever started it waits to see it."""
 CHANGES_LIMIT = 1000
 """Transitions of breakers that wait for a control plane; then the oldest are forgotten (they stay in the log)."""
 LONGEST_PAUSE = 0.05
@@ -67,7 +64,13 @@ class Driver:
     """Drives one HAProxy. Everything public is called from the event loop's thread."""
 
     def __init__(
-        self, settings: Settings, *, environ: Mapping[str, str], clock: Clock, binary: Binary | None = None
+        self,
+        settings: Settings,
+        *,
+        environ: Mapping[str, str],
+        clock: Clock,
+        binary: Binary | None = None,
+        rhythm: Rhythm = USUAL,
     ) -> None:
         self.settings = settings
         self.files = Files(private_folder(settings.run) / "haproxy")
@@ -77,6 +80,7 @@ class Driver:
         """Of breakers, that no control plane has taken yet; whoever told one of them takes them out."""
         self._environ = environ
         self._clock = clock
+        self._rhythm = rhythm
         self._log = Log("gateway")
         self._rendered = RenderMemo()
         self._acting = asyncio.Lock()
@@ -105,8 +109,11 @@ class Driver:
         binary = self.binary
         self._log.info("gateway", runs=binary.describe())
         master = self._master = Master(binary, self.folder, self.files, self._environ, self._clock, self._log)
+        master.runtime.within = self._rhythm.answer
         master.on_started = self._writer.started
-        reconciler = Reconciler(self.settings.gateway, master, self._writer, self._clock, self._log)
+        reconciler = Reconciler(
+            self.settings.gateway, master, self._writer, self._clock, self._log, rhythm=self._rhythm
+        )
         self._reconciler = reconciler
         traffic = self._traffic = Traffic(master, lambda: reconciler.running, self._clock)
         traffic.on_breaker = self._told
@@ -394,9 +401,9 @@ class Driver:
                     self._log.debug("no statistics", cause=error)
                 except Exception as error:  # noqa: BLE001 - a bug of ours must not take the gateway or the node along
                     reconciler.alarms.sound(f"statistics cannot be judged ({type(error).__name__})", error)
-            await self._clock.sleep(max(UNSETTLED_EVERY, (self._clock.now() - began) / LOOKING_SHARE))
-            while not traffic.unsettled and self._clock.now() - began < STATS_EVERY:
-                await self._clock.sleep(UNSETTLED_EVERY)
+            await self._clock.sleep(max(self._rhythm.unsettled, (self._clock.now() - began) / self._rhythm.share))
+            while not traffic.unsettled and self._clock.now() - began < self._rhythm.stats:
+                await self._clock.sleep(self._rhythm.unsettled)
 
     # ------------------------------------------------------------------------------------------------ files
 

@@ -25,7 +25,7 @@ from atoll.gateway.output import Output, complaints
 from atoll.gateway.ports import bound, refuse_taken
 from atoll.gateway.process import Identity, Ran, alive, members, reap, recorded, run_program, send, spawn
 from atoll.gateway.readback import Workers, in_flight, parse_info, parse_servers, parse_workers, states_to_hand_over
-from atoll.gateway.runtime import TIMEOUT, Runtime, Unanswered, entire, exchange
+from atoll.gateway.runtime import Runtime, Unanswered, entire, exchange
 from atoll.kit.clock import Clock, Instant
 from atoll.kit.files import private_folder, replace_file
 from atoll.kit.listeners import listeners
@@ -105,7 +105,7 @@ class Master:
     async def states(self) -> str | None:
         """What the worker says of its servers through its master: it serves, whatever its own socket does; None: it hangs."""
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(self.runtime.within):
                 worker = (await self.workers()).current
                 said = "" if worker is None else await self.ask_worker(worker, "show servers state")
                 parse_servers(said)

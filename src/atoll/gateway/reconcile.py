@@ -30,6 +30,7 @@ from atoll.gateway.plan import AddServer, Plan, Reload, SwapMap, make_plan
 from atoll.gateway.readback import Present, ServerRow, parse_map, parse_map_versions, parse_servers, present
 from atoll.gateway.reasons import kind_of
 from atoll.gateway.retire import Retirement
+from atoll.gateway.rhythm import USUAL, Rhythm
 from atoll.gateway.runtime import Unanswered
 from atoll.gateway.verify import touched, unfulfilled
 from atoll.gateway.writer import ConfigWriter
@@ -39,14 +40,8 @@ from atoll.model.names import ServiceName
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Gateway
 
-QUIET = 1.0
-"""Seconds between two looks at what HAProxy runs."""
-LOOKING_SHARE = 0.03
-"""Share of the time that these looks may take; with tens of thousands of servers they get rarer."""
-SILENT_LIMIT = 2.5
-"""Seconds of rounds without an answer after which HAProxy is taken for hung and replaced: three that timed out."""
 SILENT_ROUNDS = 3
-"""Rounds at least: after a pause of this node one question looks as if it had been waited for all the time."""
+"""Rounds without an answer at least until HAProxy is taken for hung: after a pause of this node one question looks as if it had been waited for all the time."""
 REFUSED_LIMIT = 3
 """Runtime failures in a row after which a reload is tried instead."""
 REFUSED_PAUSE = 30.0
@@ -70,7 +65,16 @@ class Health(Enum):
 class Reconciler:
     """One HAProxy's truth. `running` is what it runs as far as we know; one task calls `round`."""
 
-    def __init__(self, settings: Gateway, master: Master, writer: ConfigWriter, clock: Clock, log: Log) -> None:
+    def __init__(
+        self,
+        settings: Gateway,
+        master: Master,
+        writer: ConfigWriter,
+        clock: Clock,
+        log: Log,
+        *,
+        rhythm: Rhythm = USUAL,
+    ) -> None:
         self.running = GatewayConfig()
         self.wanted: GatewayConfig | None = None
         self.retirement = Retirement(master.runtime, clock, log, limit=settings.drain_limit)
@@ -91,6 +95,7 @@ class Reconciler:
         self.on_applied: Callable[[], None] = lambda: None
         """Called when `running` has changed and HAProxy has confirmed it."""
         self._settings = settings
+        self._rhythm = rhythm
         self._master = master
         self._writer = writer
         self._clock = clock
@@ -228,7 +233,7 @@ class Reconciler:
             self.alarms.sound("HAProxy did not answer; its state will be read back", error)
             if bringing:
                 self._count_failure()  # it may show what runs, and never do what it is told
-            if self._unanswered >= SILENT_ROUNDS and self._clock.now() - self._silent >= SILENT_LIMIT:
+            if self._unanswered >= SILENT_ROUNDS and self._clock.now() - self._silent >= self._rhythm.silence:
                 return Health.SILENT
         except AtollError as error:
             self._unsure = True
@@ -278,7 +283,7 @@ class Reconciler:
 
     @property
     def _look_interval(self) -> float:
-        return max(QUIET, self._look_cost / LOOKING_SHARE)
+        return max(self._rhythm.quiet, self._look_cost / self._rhythm.share)
 
     async def _bring(self) -> None:
         target = self.wanted

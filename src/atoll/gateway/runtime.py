@@ -90,8 +90,10 @@ def answers(text: str, count: int) -> list[str]:
 class Runtime:
     """The runtime socket of the current worker."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, within: float = TIMEOUT) -> None:
         self.path = path
+        self.within = within
+        """Seconds for each exchange."""
         self.commands = 0
         """Commands sent, all told."""
         self.writing = asyncio.Lock()
@@ -104,7 +106,7 @@ class Runtime:
         Raises:
             Unanswered: as `exchange`, or the answer is cut off.
         """
-        return entire(await exchange(self.path, question + "\n"))
+        return entire(await exchange(self.path, question + "\n", within=self.within))
 
     async def run(self, commands: Sequence[Command]) -> list[str]:
         """Send `commands` in order, as few connections as the line limit allows; what HAProxy objects to each.
@@ -120,7 +122,7 @@ class Runtime:
             question = "; ".join(command.line for command in batch)
             question += f" <<\n{chr(10).join(payload)}\n\n" if payload else "\n"
             self.commands += len(batch)
-            text = await exchange(self.path, question)
+            text = await exchange(self.path, question, within=self.within)
             said = answers(text, len(batch))
             objections += [
                 "" if command.accepts(answer) else answer or "no answer"
@@ -136,7 +138,7 @@ class Runtime:
             Unanswered: the state is unknown.
         """
         self.commands += 1
-        answer = answers(await exchange(self.path, command.line + "\n"), 1)[0]
+        answer = answers(await exchange(self.path, command.line + "\n", within=self.within), 1)[0]
         if not command.accepts(answer):
             raise refusal(command, answer or "no answer")
         return answer
@@ -161,7 +163,7 @@ class Runtime:
         end = self._clock.now() + within
         while True:
             try:
-                await exchange(self.path, "show version\n")
+                await exchange(self.path, "show version\n", within=self.within)
                 return
             except Unanswered:
                 if self._clock.now() >= end:

@@ -18,6 +18,7 @@ from atoll.gateway.config import Traits
 from atoll.gateway.driver import Driver
 from atoll.gateway.process import alive, identity, members, recorded
 from atoll.gateway.readback import ServerRow, parse_servers
+from atoll.gateway.rhythm import Rhythm
 from atoll.gateway.runtime import Runtime
 from atoll.kit.accepting import stop_accepting
 from atoll.kit.clock import SystemClock
@@ -29,6 +30,10 @@ from atoll.settings import Gateway, Settings
 from tests.ports import free_range
 
 CHECK = Check(kind=CheckKind.HTTP, path="/health", interval=0.5, timeout=Traits().check_timeout)
+QUICK = Rhythm(stats=0.1, unsettled=0.1, quiet=0.1, share=0.5, answer=5.0, silence=10.0)
+"""A driver that looks often, so that nobody waits for it; and for which a machine that stands still is no HAProxy that does."""
+HASTY = Rhythm(stats=0.1, unsettled=0.1, quiet=0.1, share=0.5, answer=0.2, silence=0.5)
+"""One that soon takes a HAProxy which says nothing for hung: where that is what is tested."""
 _BINARY: list[Binary] = []
 
 
@@ -152,6 +157,7 @@ class World:
 
     settings: Settings
     driver: Driver
+    rhythm: Rhythm
     snapshot: Snapshot = field(default_factory=lambda: Snapshot(1))
     upstreams: list[Upstream] = field(default_factory=list)
 
@@ -212,7 +218,7 @@ class World:
 
     @property
     def runtime(self) -> Runtime:
-        return Runtime(self.driver.files.runtime, SystemClock())
+        return Runtime(self.driver.files.runtime, SystemClock(), within=5.0)
 
     async def rows(self) -> dict[tuple[str, str], ServerRow]:
         """What HAProxy says of every server, those aside that are frontends of its own (fallbacks)."""
@@ -232,9 +238,8 @@ class World:
 
     def again(self, **changes: Any) -> Driver:
         """Another node's driver on the same folders."""
-        return make_driver(
-            self.settings if not changes else make_settings(self.settings.state, self.settings, **changes)
-        )
+        settings = self.settings if not changes else make_settings(self.settings.state, self.settings, **changes)
+        return make_driver(settings, self.rhythm)
 
 
 def make_settings(state: Path, like: Settings | None = None, **knobs: Any) -> Settings:
@@ -247,17 +252,17 @@ def make_settings(state: Path, like: Settings | None = None, **knobs: Any) -> Se
     return Settings(state=state, gateway=Gateway(**{**base, **knobs}))
 
 
-def make_driver(settings: Settings) -> Driver:
-    return Driver(settings, environ=os.environ, clock=SystemClock(), binary=binary())
+def make_driver(settings: Settings, rhythm: Rhythm) -> Driver:
+    return Driver(settings, environ=os.environ, clock=SystemClock(), binary=binary(), rhythm=rhythm)
 
 
 @contextlib.asynccontextmanager
-async def a_world(**knobs: Any) -> AsyncIterator[World]:
+async def a_world(rhythm: Rhythm = QUICK, **knobs: Any) -> AsyncIterator[World]:
     """A world that is not running yet; in the end no process and no file of it is left."""
     # pytest's own temporary folders have names too long for a unix socket
     state = Path(tempfile.mkdtemp(prefix="atoll-"))
     settings = make_settings(state, **knobs)
-    world = World(settings, make_driver(settings))
+    world = World(settings, make_driver(settings, rhythm), rhythm)
     try:
         yield world
     finally:
