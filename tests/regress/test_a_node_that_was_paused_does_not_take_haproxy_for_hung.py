@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from atoll.gateway.runtime import Runtime, Unanswered
-from tests.contract.gateway_edge.world import World, a_world
+from tests.contract.gateway_edge.world import IMPATIENT, World, a_world
 
 
 def _paused_once(runtime: Runtime, seconds: float) -> None:
@@ -28,7 +28,7 @@ async def _lives_through_a_pause(world: World) -> None:
         await world.push()
         master, errors = world.master(), world.driver.report().errors
         assert world.driver._master is not None
-        _paused_once(world.driver._master.runtime, 4.0)
+        _paused_once(world.driver._master.runtime, 2 * IMPATIENT.silence)
         world.service("more")
         await world.push()
         await world.until(lambda: world.driver.report().errors > errors)
@@ -38,5 +38,5 @@ async def _lives_through_a_pause(world: World) -> None:
 
 
 async def test_one_question_that_seems_to_have_waited_long_kills_nobody() -> None:
-    async with a_world() as world:
+    async with a_world(IMPATIENT) as world:
         await _lives_through_a_pause(world)

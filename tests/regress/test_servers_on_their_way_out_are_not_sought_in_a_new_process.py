@@ -14,7 +14,7 @@ from atoll.kit.clock import SystemClock
 from atoll.kit.logs import Log
 from atoll.model.service import Balance, BalanceKind
 from atoll.testing.haproxy import FakeHaproxy, Mood
-from tests.contract.gateway_edge.world import a_world
+from tests.contract.gateway_edge.world import HELD, a_world
 
 
 async def test_one_that_is_back_with_a_reload_keeps_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ async def test_one_that_is_back_with_a_reload_keeps_its_address(monkeypatch: pyt
         world.instance("orders", "one", one.port)
         world.route("orders", "/orders", "orders")
         await world.push()
-        download = asyncio.create_task(world.get("/orders/slow/150"))
+        download = asyncio.create_task(world.get("/orders/held"))
         await world.until(lambda: one.requests == 1)
         world.gone("orders", "one")
         await world.push()
@@ -43,7 +43,8 @@ async def test_one_that_is_back_with_a_reload_keeps_its_address(monkeypatch: pyt
         world.service("orders", sticky=True, balance=Balance(kind=BalanceKind.RANDOM))
         await world.push()
         assert [(row.port, row.up, row.halted) for row in rows] == [(one.port, True, False)]
-        await download
+        one.released.set()
+        assert (await download).body == HELD
         await world.driver.stop(0)
 
 

@@ -202,7 +202,7 @@ class Master:
         Raises:
             Unanswered: no answer; it may be gone.
         """
-        return entire(await exchange(self.files.master, f"@!{pid} {question};quit\n", within=2.0))
+        return entire(await exchange(self.files.master, f"@!{pid} {question};quit\n", within=2 * self.runtime.within))
 
     async def end_worker(self, pid: int) -> None:
         """End an old worker at once."""

@@ -4,7 +4,7 @@ import asyncio
 
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.service import State
-from tests.contract.gateway_edge.world import Client, World, a_world
+from tests.contract.gateway_edge.world import HELD, Client, World, a_world
 
 
 async def test_an_instance_that_registers_gets_the_next_request(world: World) -> None:
@@ -113,7 +113,7 @@ async def test_a_draining_instance_gets_nothing_new_and_is_idle_when_its_request
     world.route("orders", "/orders", "orders")
     await world.push()
 
-    slow = asyncio.create_task(world.get("/orders/slow/100"))
+    slow = asyncio.create_task(world.get("/orders/held"))
     await world.until(lambda: one.requests == 1)
     world.instance("orders", "one", one.port, state=State.DRAINING)
     world.instance("orders", "two", two.port)
@@ -121,8 +121,9 @@ async def test_a_draining_instance_gets_nothing_new_and_is_idle_when_its_request
 
     assert {(await world.get("/orders/x")).body for _ in range(6)} == {"two"}
     assert not await world.driver.idle(*key, within=0.05)
+    one.released.set()
     assert await world.driver.idle(*key, within=15)
-    assert (await asyncio.wait_for(slow, 5)).body == "." * 100
+    assert (await asyncio.wait_for(slow, 5)).body == HELD
 
 
 async def test_the_report_tells_what_checks_say_and_why(world: World) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+from atoll.kit.clock import Instant
 from atoll.model.breaker import Breaker
 from atoll.model.policy import Policy
 from atoll.model.service import Balance, BalanceKind, Check, CheckKind
-from tests.contract.gateway_edge.world import CHECK, Answer, Client, World, a_world, runs
+from tests.contract.gateway_edge.world import CHECK, HELD, Answer, Client, World, a_world, runs
 
 
 async def test_what_haproxy_cannot_change_while_it_runs_is_a_reload_with_its_reason(world: World) -> None:
@@ -29,7 +30,7 @@ async def test_what_haproxy_cannot_change_while_it_runs_is_a_reload_with_its_rea
 
 
 async def test_a_reload_that_must_wait_holds_up_nothing_else() -> None:
-    async with a_world(reload_after_start=5.0) as world, world.driver.running():
+    async with a_world(reload_after_start=3600.0) as world, world.driver.running():
         one, two = await world.upstream("one"), await world.upstream("two")
         world.service("orders")
         world.route("orders", "/orders", "orders")
@@ -45,6 +46,8 @@ async def test_a_reload_that_must_wait_holds_up_nothing_else() -> None:
         assert world.driver.report().reloads == 0
         assert world.driver.report().revision < world.snapshot.revision
 
+        assert world.driver._master is not None
+        world.driver._master.worker_since = Instant(world.driver._master.worker_since - 3600.0)  # an hour later
         await world.until(lambda: world.driver.report().reloads == 1)
         assert "backend orders for orders" in world.driver.report().last_reload
         assert world.driver.report().revision == world.snapshot.revision
@@ -84,7 +87,7 @@ async def test_a_dead_server_stays_dead_over_a_reload_and_a_download_goes_on(wor
     backend, server = next(key for key in await world.rows() if key[1].startswith("ill"))
     await world.runtime.ask(f"set server {backend}/{server} health down")
     assert not (await world.rows())[backend, server].up
-    download = asyncio.create_task(world.get("/orders/slow/40"))
+    download = asyncio.create_task(world.get("/orders/held"))
     await world.until(lambda: one.requests == 1)
 
     world.service("other", sticky=True)
@@ -92,7 +95,8 @@ async def test_a_dead_server_stays_dead_over_a_reload_and_a_download_goes_on(wor
     assert world.driver.report().reloads == 1
     assert not (await world.rows())[backend, server].up
     assert {(await world.get("/orders/x")).body for _ in range(6)} == {"one"}
-    assert (await download).body == "." * 40
+    one.released.set()
+    assert (await download).body == HELD
 
 
 async def test_requests_go_on_over_reloads(world: World) -> None:
@@ -131,7 +135,7 @@ async def test_old_workers_are_bounded() -> None:
         await world.push()
         held: list[asyncio.Task[Answer]] = []
         for number in range(5):
-            held.append(asyncio.create_task(world.get("/orders/slow/1500")))
+            held.append(asyncio.create_task(world.get("/orders/held")))
             await world.until(lambda: one.requests == len(held))
             world.service(f"other{number}", sticky=True)
             await world.push()
@@ -151,7 +155,7 @@ async def test_a_download_outlives_more_reloads_than_there_may_be_old_workers() 
         world.instance("orders", "one", one.port)
         await world.push()
         first = await world.worker()
-        download = asyncio.create_task(world.get("/orders/slow/1500"))
+        download = asyncio.create_task(world.get("/orders/held"))
         await world.until(lambda: one.requests == 1)
         for number in range(5):
             world.service(f"other{number}", sticky=True)
@@ -159,8 +163,9 @@ async def test_a_download_outlives_more_reloads_than_there_may_be_old_workers() 
         assert world.driver.report().reloads == 5
         assert not download.done()
         assert runs(first)
+        one.released.set()
+        assert (await download).body == HELD
         await world.driver.stop(0)
-        await asyncio.gather(download, return_exceptions=True)
 
 
 async def test_an_open_breaker_stays_open_over_a_reload() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.contract.gateway_edge.world import Client, World
+from tests.contract.gateway_edge.world import HELD, Client, World
 
 
 async def _keep_asking(world: World, until: asyncio.Event, path: str = "/orders/x") -> list[int | str]:
@@ -55,13 +55,14 @@ async def test_a_download_on_a_removed_server_completes_and_then_the_server_is_g
     world.route("orders", "/orders", "orders")
     world.instance("orders", "one", one.port)
     await world.push()
-    download = asyncio.create_task(world.get("/orders/slow/60"))
+    download = asyncio.create_task(world.get("/orders/held"))
     await world.until(lambda: one.requests == 1)
 
     world.gone("orders", "one")
     await world.push()
     assert len(await world.rows()) == 1
-    assert (await download).body == "." * 60
+    one.released.set()
+    assert (await download).body == HELD
     await world.shown(lambda rows: not rows)
 
 
@@ -71,19 +72,19 @@ async def test_a_server_that_is_still_on_its_way_out_can_be_registered_again(wor
     world.route("orders", "/orders", "orders")
     key = world.instance("orders", "one", one.port)
     await world.push()
-    download = asyncio.create_task(world.get("/orders/slow/40"))
+    download = asyncio.create_task(world.get("/orders/held"))
     await world.until(lambda: one.requests == 1)
     world.gone("orders", "one")
     await world.push()
-    # by now its address was changed to get rid of idle connections
-    await asyncio.sleep(0.2)
-    assert any(row.halted for row in (await world.rows()).values())
+    # its address is changed to get rid of idle connections
+    await world.shown(lambda rows: any(row.halted and row.port != one.port for row in rows.values()))
 
     world.instance("orders", "one", one.port, weight=70)
     world.offer()
     await world.driver.routed(*key)
     assert (await world.get("/orders/x")).body == "one"
-    assert (await download).body == "." * 40
+    one.released.set()
+    assert (await download).body == HELD
     await asyncio.sleep(0.6)
     (row,) = (await world.rows()).values()
     assert (row.host, row.port, row.weight, row.halted) == ("127.0.0.1", one.port, 70, False)

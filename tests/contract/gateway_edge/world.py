@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,16 @@ from atoll.model.route import Match, Route, Share
 from atoll.model.service import Check, CheckKind, Instance, Service
 from atoll.model.snapshot import Snapshot
 from atoll.settings import Gateway, Settings
-from tests.ports import free_range
+from tests.ports import free_port, free_range
 
 CHECK = Check(kind=CheckKind.HTTP, path="/health", interval=0.5, timeout=Traits().check_timeout)
 QUICK = Rhythm(stats=0.1, unsettled=0.1, quiet=0.1, share=0.5, answer=5.0, silence=10.0)
 """A driver that looks often, so that nobody waits for it; and for which a machine that stands still is no HAProxy that does."""
-HASTY = Rhythm(stats=0.1, unsettled=0.1, quiet=0.1, share=0.5, answer=0.2, silence=0.5)
-"""One that soon takes a HAProxy which says nothing for hung: where that is what is tested."""
+IMPATIENT = replace(QUICK, silence=0.3)
+"""One that soon has enough of a socket that answers nonsense, or is not there."""
+HASTY = replace(QUICK, answer=0.3, silence=0.5)
+"""One that soon takes a HAProxy which says nothing for hung; a machine that stands still may end one that is well, too."""
+HELD = "a download that takes as long as it is held"
 _BINARY: list[Binary] = []
 
 
@@ -51,7 +54,8 @@ def runs(pid: int) -> bool:
 
 
 class Upstream:
-    """An HTTP/1.1 server that answers its name; `/slow/N` sends N bytes, one each 20 ms; `/health` says what it is told;
+    """An HTTP/1.1 server that answers its name; `/slow/N` sends N bytes, one each 20 ms; `/held` sends the beginning of
+    `HELD`, and the rest once it is `released`; `/health` says what it is told;
     `…/fail` fails, or everything while it is `failing`; `…/fencing` also tells the fencing number it was sent."""
 
     def __init__(self, name: str) -> None:
@@ -59,18 +63,21 @@ class Upstream:
         self.healthy = True
         self.failing = False
         self.requests = 0
+        self.released = asyncio.Event()
         self.port = 0
         self._server: asyncio.Server | None = None
         self._peers: set[asyncio.StreamWriter] = set()
 
     async def start(self, port: int = 0) -> Upstream:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        """On a port that is still there for it when it was stopped, and at which nobody answers meanwhile."""
+        self.port = port or free_port()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         return self
 
     async def stop(self) -> None:
         assert self._server is not None
         await stop_accepting(self._server)
+        self.released.set()
         for peer in tuple(self._peers):
             peer.transport.abort()
         while self._peers:  # noqa: ASYNC110 - streams have no "all closed"
@@ -85,6 +92,12 @@ class Upstream:
                 path = head.split(b" ", 2)[1].decode()
                 if path == "/health":
                     writer.write(_response("", status=200 if self.healthy else 500))
+                elif path.endswith("/held"):
+                    self.requests += 1
+                    writer.write(_response(HELD)[:-5])
+                    await writer.drain()
+                    await self.released.wait()
+                    writer.write(HELD[-5:].encode())
                 elif "/slow/" in path:
                     self.requests += 1
                     count = int(path.rsplit("/", 1)[1])
