@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from pathlib import Path
-
-import pytest
 
 from atoll.model.fallback import Fallback
 from atoll.model.names import PathText, RouteName, ServiceName
@@ -22,19 +21,22 @@ ROUTES = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), [("PUT", "/plain"), ("DELETE", "/plain"), ("POST", "/guarded")])
-def test_a_small_body_that_comes_a_second_late_is_served(tmp_path: Path, method: str, path: str) -> None:
-    with (
-        Echo("one") as echo,
-        running(snapshot_of([service("orders")], [instance("orders", echo.port)], ROUTES), tmp_path) as haproxy,
-        socket.create_connection(("127.0.0.1", haproxy.settings.port), timeout=15) as connection,
-    ):
-        head = f"{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
-        connection.sendall(head.encode())
+def test_a_small_body_that_comes_a_second_late_is_served(tmp_path: Path) -> None:
+    asked = [("PUT", "/plain"), ("DELETE", "/plain"), ("PUT", "/guarded"), ("POST", "/guarded")]
+    with contextlib.ExitStack() as stack:
+        echo = stack.enter_context(Echo("one"))
+        facts = snapshot_of([service("orders")], [instance("orders", echo.port)], ROUTES)
+        port = stack.enter_context(running(facts, tmp_path)).settings.port
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15)) for _ in asked]
+        for client, (method, path) in zip(clients, asked, strict=True):
+            head = f"{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
+            client.sendall(head.encode())
         time.sleep(1.0)
-        connection.sendall(b"hello")
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-        assert answer.startswith(b"HTTP/1.1 200 "), answer
-        assert [seen["body"] for seen in echo.seen] == ["hello"]
+        for client, (method, path) in zip(clients, asked, strict=True):
+            client.sendall(b"hello")
+            answer = b""
+            while chunk := client.recv(65536):
+                answer += chunk
+            assert answer.startswith(b"HTTP/1.1 200 "), (method, path, answer)
+        seen = [(each["method"], each["path"], each["body"]) for each in echo.seen]
+        assert seen == [(method, path, "hello") for method, path in asked]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 from atoll.model.names import ServiceName
 from atoll.model.policy import Call, Policy
@@ -11,10 +13,17 @@ ORDERS = ServiceName("orders")
 
 
 class Late(Echo):
-    """Answers a second and a half late."""
+    """Answers half a second late; who is asked for less waits in vain."""
 
-    def respond(self, handler: object, asked: object) -> None:
-        threading.Event().wait(1.5)
+    def __init__(self, name: str) -> None:
+        self.over = threading.Event()
+        super().__init__(name)
+
+    def respond(self, handler: object, asked: dict[str, Any]) -> None:  # type: ignore[override]
+        if asked["path"] == "/in-vain":
+            self.over.wait(20)
+        else:
+            time.sleep(0.5)
         super().respond(handler, asked)  # type: ignore[arg-type]
 
 
@@ -29,7 +38,8 @@ def test_what_a_caller_says_counts_on_its_own_port_and_nowhere_else(tmp_path: Pa
         Late("o") as late,
         running(snapshot_of(services, [instance("orders", late.port)]), tmp_path, settings) as haproxy,
     ):
-        assert haproxy.ask("/", port=ports + 2).status == 504
+        assert haproxy.ask("/in-vain", port=ports + 2).status == 504
+        late.over.set()
         assert haproxy.ask("/", port=ports).status == 200
         assert haproxy.ask("/", host="orders", port=haproxy.settings.mesh_port).status == 200
 
@@ -37,7 +47,7 @@ def test_what_a_caller_says_counts_on_its_own_port_and_nowhere_else(tmp_path: Pa
 def test_what_a_service_says_counts_for_all_who_call_it_but_not_for_routes_that_say_otherwise(tmp_path: Path) -> None:
     services = [
         service("orders", policy=Policy(timeout=0.1)),
-        service("web", mesh_index=1, calls={ORDERS: Call(policy=Policy(timeout=5), mesh_index=2)}),
+        service("web", mesh_index=1, calls={ORDERS: Call(policy=Policy(timeout=9), mesh_index=2)}),
     ]
     ports = free_range(3)
     settings = small_settings(mesh_ports=ports, mesh_count=3)
@@ -45,5 +55,6 @@ def test_what_a_service_says_counts_for_all_who_call_it_but_not_for_routes_that_
         Late("o") as late,
         running(snapshot_of(services, [instance("orders", late.port)]), tmp_path, settings) as haproxy,
     ):
-        assert haproxy.ask("/", port=ports).status == 504
+        assert haproxy.ask("/in-vain", port=ports).status == 504
+        late.over.set()
         assert haproxy.ask("/", port=ports + 2).status == 200

@@ -97,7 +97,7 @@ Port = Callable[[str], int]
 def meshed(folder: Path, *, log: RequestLog | None = None, **said: dict[str, Any]) -> Iterator[tuple[Running, Port]]:
     """A service of gRPC for each name, `instance`: the ports of its instances; and the mesh port of each."""
     first = free_range(len(said))
-    settings = small_settings(mesh_ports=first, mesh_count=len(said))
+    settings = small_settings(mesh_ports=first, mesh_count=len(said), connect_timeout=0.2)
     services, members = [], []
     for at, (name, words) in enumerate(said.items()):
         rest = {key: value for key, value in words.items() if key not in {"instance", "word"}}

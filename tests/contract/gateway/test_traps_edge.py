@@ -140,7 +140,9 @@ def test_a_service_without_instances_has_a_backend_and_answers_503_with_the_reas
     ]
     (nobody,) = rig.free_ports(1)
     with running(
-        snapshot_of([service("empty"), service("dead")], [instance("dead", nobody)], routes), tmp_path
+        snapshot_of([service("empty"), service("dead")], [instance("dead", nobody)], routes),
+        tmp_path,
+        small_settings(connect_timeout=0.2),
     ) as haproxy:
         assert any("gone" in objection for objection in haproxy.refused)
         for path, named in (("/empty", "empty"), ("/gone", "gone"), ("/version", "empty")):

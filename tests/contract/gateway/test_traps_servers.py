@@ -14,7 +14,8 @@ from atoll.model.route import Route, Share
 from atoll.model.service import Check, CheckKind
 from tests.contract.gateway.rig import Echo, Running, instance, running, service, snapshot_of
 
-CHECK = Check(kind=CheckKind.HTTP, path="/ready", interval=5.0, fall=4, rise=3)
+CHECK = Check(kind=CheckKind.HTTP, path="/ready", interval=1.0, fall=4, rise=30)
+"""Asked soon, and back half a minute after it was taken out."""
 
 
 class Broken(Echo):

@@ -197,6 +197,7 @@ async def test_a_node_that_is_started_again_sends_requests_where_they_went(cold:
         (report,) = second.failovers()
         assert (report.at, report.cause) == (1, "lite before the node was started again")
         known = cold.snapshot.services[ORDERS]
+        assert known.failover is not None
         soon = msgspec.structs.replace(known.failover, return_after=1.0)
         cold.snapshot.services[ORDERS] = msgspec.structs.replace(known, failover=soon)
         cold.offer()
