@@ -19,7 +19,7 @@ class Late(Echo):
         self.over = threading.Event()
         super().__init__(name)
 
-    def respond(self, handler: object, asked: dict[str, Any]) -> None:  # type: ignore[override]
+    def respond(self, handler: object, asked: dict[str, Any]) -> None:
         if asked["path"] == "/in-vain":
             self.over.wait(20)
         else:
