@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,8 @@ import pytest
 
 import atoll
 from atoll.errors import LeaseConflict
-from atoll.kit.clock import SystemClock
+from atoll.sdk import lifecycle
+from atoll.testing import FakeClock
 from tests.fault.control_plane import ControlPlane, control_plane
 from tests.fault.faults.process import running
 from tests.serving import serving
@@ -21,25 +23,40 @@ from tests.serving import serving
 PROGRAM = """
 import asyncio, os, signal, sys
 import atoll
+from atoll.sdk import lifecycle
+
+lifecycle.LINGER = 0.02
 
 async def main():
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+    def handler(*_):
+        print("handler", flush=True)
+        loop.call_soon_threadsafe(told.set)
+
     if "loop" in sys.argv:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: print("handler", flush=True))
+        loop.add_signal_handler(signal.SIGTERM, handler)
     elif "handler" in sys.argv:
-        signal.signal(signal.SIGTERM, lambda *_: print("handler", flush=True))
+        signal.signal(signal.SIGTERM, handler)
     busy = "busy" in sys.argv
     async with atoll.joined("web", port=port, instance="web-1", idle=lambda: not busy):
         try:
             print("began", flush=True)
-            await asyncio.sleep(1 if "handler" in sys.argv else 60)
+            await asyncio.wait_for(told.wait(), 60)
         finally:
             print("body ended", flush=True)
     print("block ended", flush=True)
 
 asyncio.run(main())
 """
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long one serves on is shown with a clock of its own (unit/sdk)."""
+    monkeypatch.setattr(lifecycle, "LINGER", 0.02)
 
 
 @pytest.fixture
@@ -82,12 +99,12 @@ async def test_it_is_in_the_registry_for_the_length_of_the_block(server: Control
 
 
 async def test_nobody_is_sent_to_a_port_that_does_not_answer_yet(server: ControlPlane) -> None:
-    async with listening() as port:
-        pass
-    async with atoll.joined("web", port=port, environ=environ(server)) as life:
-        await asyncio.sleep(0.3)
-        assert life.member is not None
-        assert life.member.renewals == 0
+    with socket.socket() as silent:  # the port is ours, and nobody listens there
+        silent.bind(("127.0.0.1", 0))
+        async with atoll.joined("web", port=silent.getsockname()[1], environ=environ(server)) as life:
+            await asyncio.sleep(0.3)
+            assert life.member is not None
+            assert life.member.renewals == 0
 
 
 async def test_what_the_body_raises_comes_out_as_it_is(server: ControlPlane) -> None:
@@ -102,19 +119,16 @@ async def test_what_the_body_raises_comes_out_as_it_is(server: ControlPlane) -> 
 async def test_a_body_that_is_cancelled_from_outside_stays_cancelled(server: ControlPlane) -> None:
     async with listening() as port:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5), atoll.joined("web", port=port, environ=environ(server)):
+            async with asyncio.timeout(0.2), atoll.joined("web", port=port, environ=environ(server)):
                 await asyncio.sleep(60)
         await becomes(server, {})
 
 
 async def test_the_block_begins_at_once_and_ends_at_once_without_a_control_plane() -> None:
-    clock = SystemClock()
+    clock = FakeClock()  # on which no second passes
     nowhere = {"ATOLL_URL": "http://127.0.0.1:1", "ATOLL_TOKEN": "t" * 43}
-    async with listening() as port:
-        began = clock.now()
-        async with atoll.joined("web", port=port, environ=nowhere):
-            pass
-        assert clock.now() - began < 2
+    async with listening() as port, asyncio.timeout(20), atoll.joined("web", port=port, environ=nowhere, clock=clock):
+        pass
 
 
 async def test_the_newer_of_two_holders_stays_and_the_older_one_is_told(server: ControlPlane) -> None:

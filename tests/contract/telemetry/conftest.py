@@ -2,7 +2,8 @@
 
 `engine` is the embedded engine with the newest schema and no rows, `pool` the same for asyncio. `either` is both
 engines, one after the other: the embedded one, and the one for servers on ClickHouse's HTTP interface (`shim.py`, a
-process of its own). The schema is made once; a test gets tables of its own by emptying those that have rows.
+process of its own). The schema is made once; a test gets tables of its own by emptying those that have rows. Tests that
+only read share what one of them stored: `holding` says what the embedded store has now, `unread` is both engines as they are.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,13 +24,10 @@ from atoll.telemetry.engine import Engine
 from atoll.telemetry.pool import EnginePool
 
 KNOBS = Telemetry()
-FILLED = """
-SELECT name FROM system.tables
-WHERE database = currentDatabase() AND name != 'schema_versions' AND ifNull(total_rows, 0) > 0
-"""
-AGEING = """
-SELECT name FROM system.tables
-WHERE database = currentDatabase() AND endsWith(engine, 'MergeTree') AND position(create_table_query, ' TTL ') > 0
+USED = """
+SELECT name, ifNull(total_rows, 0) > 0 AS filled,
+ endsWith(engine, 'MergeTree') AND position(create_table_query, ' TTL ') > 0 AS ageing
+FROM system.tables WHERE database = currentDatabase() AND name != 'schema_versions' AND (filled OR ageing)
 """
 
 
@@ -66,19 +65,39 @@ def server(server_url: str) -> Iterator[Engine]:
     engine.close()
 
 
+@dataclass
+class Holding:
+    """Whose rows the embedded store has; empty: nobody's in particular."""
+
+    whose: str = ""
+
+
+@pytest.fixture(scope="session")
+def holding() -> Holding:
+    return Holding()
+
+
 @pytest.fixture
-def engine(embedded: Engine) -> Engine:
+def engine(embedded: Engine, holding: Holding) -> Engine:
     """An engine whose tables are empty."""
+    holding.whose = ""
     empty(embedded)
     return embedded
 
 
 @pytest.fixture(params=["embedded", "server"])
-def either(request: pytest.FixtureRequest) -> Engine:
-    """Both engines, with empty tables."""
+def unread(request: pytest.FixtureRequest) -> Engine:
+    """Both engines, for statements that read no table of ours."""
     engine: Engine = request.getfixturevalue(request.param)
-    empty(engine)
     return engine
+
+
+@pytest.fixture
+def either(unread: Engine, holding: Holding) -> Engine:
+    """Both engines, with empty tables."""
+    holding.whose = ""
+    empty(unread)
+    return unread
 
 
 @pytest.fixture
@@ -89,10 +108,11 @@ async def pool(engine: Engine) -> AsyncIterator[EnginePool]:
 
 
 def empty(engine: Engine) -> None:
-    for row in engine.rows(AGEING):  # what a process over this store said about ages is not for the next test
-        engine.command(f"ALTER TABLE {row['name']} REMOVE TTL")
-    for row in engine.rows(FILLED):
-        engine.command(f"TRUNCATE TABLE {row['name']}")
+    for row in engine.rows(USED):
+        if row["ageing"]:  # what a process over this store said about ages is not for the next test
+            engine.command(f"ALTER TABLE {row['name']} REMOVE TTL")
+        if row["filled"]:
+            engine.command(f"TRUNCATE TABLE {row['name']}")
 
 
 def needs(package: str) -> None:

@@ -36,6 +36,9 @@ def shop() -> Iterator[Platform]:
     text = file.read_text()
     begin, end = text.index("    - name: orders "), text.index("    - name: recommendations")
     file.write_text(text[:begin] + text[end:])
+    # gunicorn lets the connections that HAProxy keeps open linger for two seconds when it is told to end
+    server = folder / "orders" / "gunicorn.conf.py"
+    server.write_text(server.read_text().replace("keepalive = 75", "keepalive = 0"))
     environ = {
         "SHOP_DATA": str(folder / "data"),
         "ATOLL_TELEMETRY_ENABLED": "1",

@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,6 +21,7 @@ services:
   back: {command: python faulty.py}
   frail: {command: python faulty.py, restart: "no"}
   lone: {command: python faulty.py}
+  hasty: {command: python faulty.py}
   moody: {command: python faulty.py, circuit_breaker: {min_requests: 4, open: 60s}}
   loops: {command: python faulty.py loops}
 gateway:
@@ -32,6 +33,7 @@ gateway:
     - {name: moody, match: {path_prefix: /moody}, service: moody}
     - {name: loops, match: {path_prefix: /loops}, service: loops}
     - {name: reads, match: {path_prefix: /reads, methods: [GET]}, service: front}
+    - {name: hasty, match: {path_prefix: /hasty}, service: hasty}
 """
 
 
@@ -109,33 +111,53 @@ def test_an_instance_that_died_at_work_and_one_that_was_killed(faults: Platform)
     assert "frail-1 of frail was dead: killed by SIGKILL" in found["cause"]
 
 
-def test_all_instances_taken_out_by_somebody(faults: Platform) -> None:
-    state = "/services/back/instances/back-1/state"
-    faults.done("PUT", state, {"state": "maint", "cause": "new disk"})
-    try:
-        gone = until(lambda: [one for one in (faults.get("/front/call?who=back&what=x"),) if one.status == 502], "gone")
-        found = why(faults, gone[0], 502)
-    finally:
-        faults.done("PUT", state, {"state": "passing"})
-        until(lambda: faults.get("/front/call?who=back&what=x").status == 200, "it is back")
+class Broken(NamedTuple):
+    """Answers of a platform that somebody took apart; it stays so while it is asked why."""
+
+    taken_out: Answer
+    stopped: Answer
+    breaker: Answer
+    hurried: Answer
+    named: Answer
+    made: Answer
+    """By nobody's fault; `named` has a request id of its own."""
+
+
+@pytest.fixture(scope="module")
+def broken(faults: Platform, answers: list[Answer]) -> Broken:
+    """All of it at once: a request is explained a second or two after its end, when all that is said of it has come."""
+    named = faults.get("/nowhere", headers={"X-Request-Id": "order.7_mine"})
+    made = faults.get("/front/ok")
+    file = faults.folder / "atoll.yaml"
+    file.write_text(file.read_text().replace("/hasty}, service: hasty", "/hasty}, service: hasty, timeout: 200ms"))
+    assert faults("apply", "--yes").code == 0
+    hurried = when(faults, "/hasty?ms=600", 504, "the change holds")
+    faults.done("PUT", "/services/back/instances/back-1/state", {"state": "maint", "cause": "new disk"})
+    taken_out = when(faults, "/front/call?who=back&what=x", 502, "back is gone")
+    assert faults("stop", "lone").code == 0
+    stopped = when(faults, "/lone", 503, "lone is gone")
+    breaker = when(faults, "/moody/full", 503, "the breaker opens")
+    return Broken(taken_out, stopped, breaker, hurried, named, made)
+
+
+def when(faults: Platform, path: str, status: int, what: str) -> Answer:
+    """The first answer of this status."""
+    return until(lambda: [one for one in (faults.get(path),) if one.status == status], what)[0]
+
+
+def test_all_instances_taken_out_by_somebody(faults: Platform, broken: Broken) -> None:
+    found = why(faults, broken.taken_out, 502)
     assert found["code"] == "out-of-service"
     assert "all of back was taken out: back-1 maint (new disk)" in found["cause"]
 
 
-def test_a_service_that_somebody_stopped(faults: Platform) -> None:
-    assert faults("stop", "lone").code == 0
-    try:
-        gone = until(lambda: [one for one in (faults.get("/lone"),) if one.status == 503], "it is gone")[0]
-        found = why(faults, gone, 503)
-    finally:
-        assert faults("start", "lone").code == 0
-        until(lambda: faults.get("/lone").status == 200, "it is back")
+def test_a_service_that_somebody_stopped(faults: Platform, broken: Broken) -> None:
+    found = why(faults, broken.stopped, 503)
     assert (found["code"], found["next"]) == ("stopped", ["atoll start lone"])
 
 
-def test_a_breaker_that_opened_and_one_that_was_forced(faults: Platform) -> None:
-    shut = until(lambda: [one for one in (faults.get("/moody/full"),) if one.status == 503], "the breaker opens")[0]
-    found = why(faults, shut, 503)
+def test_a_breaker_that_opened_and_one_that_was_forced(faults: Platform, broken: Broken) -> None:
+    found = why(faults, broken.breaker, 503)
     assert (found["code"], found["origin"]) == ("breaker-open", "breaker")
     assert "the circuit breaker of moody was open" in found["cause"]
     assert faults("breakers", "open", "moody", "--reason", "its disk is changed").code == 0
@@ -146,28 +168,15 @@ def test_a_breaker_that_opened_and_one_that_was_forced(faults: Platform) -> None
     assert "open: its disk is changed" in why(faults, forced, 503)["cause"]
 
 
-def test_a_change_that_broke_it(faults: Platform) -> None:
-    file = faults.folder / "atoll.yaml"
-    good = file.read_text()
-    file.write_text(
-        good.replace("{path_prefix: /lone}, service: lone", "{path_prefix: /lone}, service: lone, timeout: 200ms")
-    )
-    try:
-        assert faults("apply", "--yes").code == 0
-        late = until(lambda: [one for one in (faults.get("/lone?ms=600"),) if one.status == 504], "the change holds")[0]
-        found = why(faults, late, 504)
-    finally:
-        file.write_text(good)
-        assert faults("apply", "--yes").code == 0
+def test_a_change_that_broke_it(faults: Platform, broken: Broken) -> None:
+    found = why(faults, broken.hurried, 504)
     assert found["code"] == "bad-change"
-    assert "after lone was changed: route lone: policy.timeout unset → 0.2" in found["cause"]
+    assert "after hasty was changed: route hasty: policy.timeout unset → 0.2" in found["cause"]
 
 
-def test_a_clients_own_request_id_and_the_one_that_was_made_find_it(faults: Platform) -> None:
-    named = faults.get("/nowhere", headers={"X-Request-Id": "order.7_mine"})
-    made = faults.get("/front/ok")
-    assert json_of(faults, "order.7_mine")["trace"] == named.headers["x-trace-id"]
-    trace = made.headers["x-trace-id"]
+def test_a_clients_own_request_id_and_the_one_that_was_made_find_it(faults: Platform, broken: Broken) -> None:
+    assert json_of(faults, "order.7_mine")["trace"] == broken.named.headers["x-trace-id"]
+    trace = broken.made.headers["x-trace-id"]
     assert json_of(faults, f"{trace}-{'0' * 16}")["trace"] == trace
 
 
@@ -185,8 +194,8 @@ def test_what_nobody_knows_is_said(faults: Platform) -> None:
     assert faults("why", "a b\x1b[2J").code == 2
 
 
-def test_for_people_the_first_line_is_the_cause(faults: Platform) -> None:
-    answer = faults.get("/nowhere")
+def test_for_people_the_first_line_is_the_cause(faults: Platform, answers: list[Answer]) -> None:
+    answer = answers[0]
     done = faults("why", answer.headers["x-trace-id"])
     first, _, *rest = done.out.splitlines()
     assert first.startswith("no route takes GET http://")

@@ -4,14 +4,24 @@ from typing import Any
 
 import pytest
 
+from atoll.telemetry.engine import Engine
+from tests.contract.telemetry.conftest import Holding, empty
 from tests.contract.telemetry.query.stage import NOON, WALL, Stage, trace_id
 
 A, B, C = trace_id(1), trace_id(2), trace_id(3)
 
 
 @pytest.fixture
-async def shop(stage: Stage) -> Stage:
-    """An order that went well, one that failed, and a look at the catalog an hour before."""
+async def shop(as_it_is: Stage, embedded: Engine, holding: Holding) -> Stage:
+    """An order that went well, one that failed, and a look at the catalog an hour before. Only to be read."""
+    if holding.whose != __name__:
+        empty(embedded)
+        await fill(as_it_is)
+        holding.whose = __name__
+    return as_it_is
+
+
+async def fill(stage: Stage) -> None:
     for trace, at, failed in ((A, -5000, False), (B, -4000, True)):
         stage.span(trace, "POST /orders", at, at + 100 + 50 * failed, attributes={"http.response.status_code": 201})
         stage.span(
@@ -33,7 +43,6 @@ async def shop(stage: Stage) -> Stage:
     stage.span(C, "GET /catalog", -3_700_000, -3_699_995, service="catalog", attributes={"cold": "yes"})
     await stage.commit()
     await stage.log("reserving stock\x1b[31m", -3950, trace=B, span="create", service="orders")
-    return stage
 
 
 def ids(answer: Any) -> list[str]:
@@ -181,14 +190,14 @@ async def test_the_beginning_of_an_id_is_enough_when_it_is_the_only_one(shop: St
     ],
 )
 async def test_a_bad_question_is_refused_and_told_which_parameter_it_was(
-    stage: Stage, path: str, status: int, field: str | None
+    as_it_is: Stage, path: str, status: int, field: str | None
 ) -> None:
-    response = await stage.client.get(f"/api/v1/{path}")
+    response = await as_it_is.client.get(f"/api/v1/{path}")
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
     problem = response.json()
     assert problem.get("field") == field
     assert problem["detail"].isprintable()
-    assert (await stage.client.post("/api/v1/traces")).status_code == 405
+    assert (await as_it_is.client.post("/api/v1/traces")).status_code == 405
 
 
 async def test_a_trace_of_too_many_spans_is_cut_and_says_by_how_much(stage: Stage) -> None:
@@ -225,12 +234,13 @@ async def test_hostile_words_change_nothing_in_the_store(shop: Stage) -> None:
     )
 
 
-async def test_a_line_that_was_printed_and_sent_stands_in_the_trace_once(shop: Stage) -> None:
-    await shop.pool.command(
+async def test_a_line_that_was_printed_and_sent_stands_in_the_trace_once(stage: Stage) -> None:
+    await fill(stage)
+    await stage.pool.command(
         "INSERT INTO logs (Timestamp, TraceId, ServiceName, InstanceId, Source, Body, SeverityNumber)"
         f" SELECT fromUnixTimestamp64Nano({NOON - 3_949_000_000}), toFixedString(unhex('{B}'), 16), 'orders', '', 'stdout', 'INFO reserving stock\x1b[31m', 9"
     )
-    (record,) = (await shop.ask(f"traces/{B}"))["logs"]
+    (record,) = (await stage.ask(f"traces/{B}"))["logs"]
     assert record["span"]
 
 
