@@ -1,4 +1,4 @@
-"""Where metrics are written: pieces of work fill a batch, the batch is committed once a second.
+"""Where metrics are written: pieces of work fill a batch, which is committed at the pace of the other signals.
 
 Promises: who was told that his metrics are taken finds them in the engine; work never blocks the event loop (it runs
 in one thread, one piece after the other); what waits is bounded. Refuses work beyond that with `Overloaded`.
@@ -18,6 +18,7 @@ from atoll.kit.clock import Clock
 from atoll.kit.logs import Log
 from atoll.kit.tasks import owned
 from atoll.settings import Telemetry
+from atoll.telemetry.buffer import Pace
 from atoll.telemetry.engine import Insert
 from atoll.telemetry.metrics.book import Book
 from atoll.telemetry.metrics.rows import Rows
@@ -69,7 +70,7 @@ class Intake:
         self.book = Book(knobs.series)
         self._pool = pool
         self._clock = clock
-        self._flush = knobs.flush
+        self._pace = Pace(knobs.flush, clock.now())
         self._thread = ThreadPoolExecutor(1, "metrics")
         self._batch = self._new()
         self._filled = asyncio.Event()
@@ -102,12 +103,16 @@ class Intake:
         return answer
 
     async def run(self) -> None:
-        """Commit batches until cancelled."""
+        """Commit batches until cancelled; a process that ends waits for its last ones."""
         while True:
             await self._filled.wait()
             self._filled.clear()
-            await self._clock.sleep(self._flush)
+            filled = self._clock.now()
+            await self._clock.sleep(self._pace.wait(filled, filled, 0, 1))
+            began = self._clock.now()
+            self._pace.flushed(began)
             await self.commit()
+            self._pace.took(self._clock.now() - began)
 
     async def commit(self) -> None:
         """Commit what is there now."""
