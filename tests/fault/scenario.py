@@ -47,6 +47,10 @@ class Scenario:
         """How often, in the form that is run."""
         return long if self.long else max(1, round(short * self.share))
 
+    def seconds(self, short: float, long: float) -> float:
+        """How long, in the form that is run."""
+        return long if self.long else short
+
     def in_time(self, took: float, limit: float, what: str = "") -> None:
         """Judge a time that is promised, in the long form; beside other work on a busy machine it says nothing."""
         assert took <= limit or not self.long, f"{took:.3f} instead of at most {limit:g} {what}"

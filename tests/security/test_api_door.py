@@ -20,7 +20,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
         yield found
 
 
-async def talk(plane: Plane, content: bytes, *, seconds: float = 5.0) -> bytes:
+async def talk(plane: Plane, content: bytes, *, seconds: float = 20.0) -> bytes:
     """Send bytes and read until the server hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", plane.serving.port)
     try:

@@ -82,7 +82,10 @@ async def fuzz(plane: Plane, folder: Path, *, phases: str, examples: int, config
 
 @pytest.mark.skipif(not SCHEMATHESIS.exists(), reason="schemathesis is not installed")
 @pytest.mark.timeout(900 if LONG else 120)
-@pytest.mark.parametrize("config", ["", SEEDED], ids=["any names", "names that exist"])
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param("", id="any names", marks=pytest.mark.slow), pytest.param(SEEDED, id="names that exist")],
+)
 async def test_no_request_that_can_be_made_of_the_document_is_a_fault_or_answered_otherwise_than_it_says(
     plane: Plane, tmp_path: Path, config: str
 ) -> None:

@@ -16,7 +16,7 @@ from atoll.testing.promises import Breach, PromiseBroken
 Check = Callable[[], Awaitable[Iterable[Breach]]]
 EVERY = 0.2
 """Seconds between two looks."""
-WITHIN = 10.0
+WITHIN = 20.0
 """Seconds a healed system has to be right again; a bound against hanging, never a measure of speed."""
 
 

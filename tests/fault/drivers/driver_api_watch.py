@@ -6,7 +6,7 @@ A service fact's value is its check path, the word that `driver_api_writes` uses
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -90,13 +90,17 @@ async def driver_api_watch(
     prefix: str,
     start: int,
     stop: asyncio.Event,
+    tell: Callable[[Heard], None] | None = None,
 ) -> int:
-    """Watch until `stop`, resuming after every cut; each stream is one recorded session. Returns where to resume."""
+    """Watch until `stop`, resuming after every cut; each stream is one recorded session. Returns where to resume.
+
+    `tell` hears every message at once.
+    """
     resume = start
     while not stop.is_set():
         heard: list[Heard] = []
         with history.call(client, "watch", prefix=prefix, start=resume) as call:
-            ended = await _session(place, token, prefix, resume, stop, heard)
+            ended = await _session(place, token, prefix, resume, stop, heard, tell)
             call.answered(msgspec.to_builtins(heard))
             call.error = ended
         if heard:
@@ -107,12 +111,20 @@ async def driver_api_watch(
 
 
 async def _session(
-    place: tuple[str, int] | Path, token: str, prefix: str, start: int, stop: asyncio.Event, heard: list[Heard]
+    place: tuple[str, int] | Path,
+    token: str,
+    prefix: str,
+    start: int,
+    stop: asyncio.Event,
+    heard: list[Heard],
+    tell: Callable[[Heard], None] | None,
 ) -> str | None:
     async def listen() -> None:
         async with aclosing(stream(place, token, prefix, start)) as messages:
             async for message in messages:
-                heard.append(message)  # noqa: PERF401  what came before a break counts
+                heard.append(message)
+                if tell is not None:
+                    tell(message)
 
     listening = asyncio.ensure_future(listen())
     stopping = asyncio.ensure_future(stop.wait())

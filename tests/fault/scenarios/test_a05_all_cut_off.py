@@ -30,6 +30,9 @@ async def test_nobody_expires_when_everybody_is_cut_off_from_the_control_plane(
     async def everybody() -> bool:
         return len(await listed(fleet)) == 12
 
+    async def held() -> bool:
+        return bool((await status(fleet)).get("holds")) and set((await listed(fleet)).values()) == {"suspect"}
+
     async def well() -> bool:
         return set((await listed(fleet)).values()) == {"passing"}
 
@@ -58,7 +61,8 @@ async def test_nobody_expires_when_everybody_is_cut_off_from_the_control_plane(
             async with fleet.load(requests), fleet.load(requests, "/own"):
                 with paused(node):
                     proxy.black_hole()
-                    await asyncio.sleep((10 if scenario.long else 1.5) * TTL)
+                    await comes(held, "everybody is suspect, and held")  # their leases are over
+                    await asyncio.sleep(scenario.seconds(0.3, 9 * TTL))
                     cut = await status(fleet)
                     during = await listed(fleet)
                     proxy.heal()

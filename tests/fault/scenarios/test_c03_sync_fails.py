@@ -27,7 +27,7 @@ async def life(scenario: Scenario, folder: Path, before: list[str], name: str, *
         async with store_process(folder, before=before) as store:
             await (write_large(store, scenario, name) if large else write(store, scenario, name))
             assert not acknowledged_after_failure(scenario, name)
-            return await asyncio.wait_for(store.wait(), END * scenario.share)
+            return await asyncio.wait_for(store.wait(), scenario.share * END)
     except Refused as refusal:
         assert refusal.code == "storage-failed", refusal
         assert not history.calls

@@ -52,6 +52,7 @@ async def test_twenty_websockets_over_thirty_reloads(scenario: Scenario, fleet: 
 async def reloads(scenario: Scenario, fleet: Fleet, *, count: int, sockets: int, apart: bool = False) -> list[int]:
     """Returns after how many reloads WebSockets were cut. `apart`: each is opened one reload after the one before."""
     history, limit = scenario.history("requests"), fleet.settings.gateway.old_workers
+    await fleet.converged()  # what the facts before asked for is done
     before, most_old, most_memory = fleet.platform.gateway(), 0, 0
     done = [0]
     names = [
@@ -63,7 +64,7 @@ async def reloads(scenario: Scenario, fleet: Fleet, *, count: int, sockets: int,
         talking(fleet, sockets, done, apart=apart) as talks,
         asyncio.TaskGroup() as group,
     ):
-        download = group.create_task(whole_download(fleet, seconds=min(8.0, 1.5 * count)))
+        download = group.create_task(whole_download(fleet, seconds=min(8.0, 1.0 * count)))
         for number, tick in enumerate(ticks):
             name = tick.name
             body = {"name": name, "sticky": True, "check": {"kind": "none"}}
@@ -117,7 +118,7 @@ async def talking(fleet: Fleet, count: int, done: list[int], *, apart: bool = Fa
                 async with connect(f"ws://127.0.0.1:{fleet.platform.gateway_port}/ws", proxy=None) as socket:
                     while not stop.is_set():
                         await socket.send(word := f"{mine.said}")
-                        assert await asyncio.wait_for(socket.recv(), 5) == word
+                        assert await asyncio.wait_for(socket.recv(), 20) == word
                         mine.said += 1
                         await asyncio.sleep(0.05)
             except ConnectionClosed:

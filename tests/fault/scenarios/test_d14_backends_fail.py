@@ -34,13 +34,13 @@ async def test_a_storm_of_failures_is_not_amplified(scenario: Scenario, fleet: F
         for one in weak:
             one.mood = mood
         async with fleet.load(bad, "/weak", rate=50, connections=CONNECTIONS):
-            await asyncio.sleep(scenario.times(1, 20))
+            await asyncio.sleep(scenario.seconds(0.5, 20))
         reached = sum(one.requests for one in weak)
         for one in weak:
             one.mood = Mood.ANSWER
         healed = time.monotonic()
         async with fleet.load(good, "/weak", rate=50):
-            await asyncio.sleep(NORMAL - 1 if scenario.long else 1)
+            await asyncio.sleep(scenario.seconds(0.5, NORMAL - 1))
         await fleet.forget("weak")
     amplification = reached / len(bad.calls)
     failed = [call.end for call in good.calls if call.error is not None]

@@ -22,7 +22,11 @@ from tests.fault.scenario import Scenario
 AMPLIFIED = 1.2
 NORMAL = 5.0
 """Seconds after the fault until every request is answered."""
+PATIENCE = 15.0
+"""Seconds that a busy machine gets until all is well; a bound against hanging."""
 CALLERS = 16
+WAIT = 2.0
+"""Seconds that one waits at most for a chain whose end is silent: each of them keeps a caller."""
 RETRIES = 3
 """Of one request at most."""
 SPARE = budget.FLOOR + 2 * RETRIES
@@ -54,19 +58,17 @@ async def test_a_storm_is_no_larger_at_the_end_of_a_chain(scenario: Scenario, wo
     offered, reached, late, normal, spare = {}, {}, {}, {}, {}
     async with chain(scenario.folder, POLICIES[words]) as built:
 
-        async def load(name: str, seconds: float) -> list[Call]:
+        async def load(name: str, seconds: float, many: int = CALLERS) -> list[Call]:
             history = scenario.history(name)
-            many = 200 if mood is Mood.SILENT else CALLERS
             await driver_requests(
                 history, built.place, identify=by_header(), rate=rate, seconds=seconds, connections=many
             )
             return list(history.calls)
 
-        for _ in range(5):  # on a busy machine the first ones may take longer than the policy lets them
-            before = {call.outcome for call in await load("before", 0.2)}
-            if before == {Outcome.OK}:
-                break
-        assert before == {Outcome.OK}
+        began, before = time.monotonic(), set[Outcome]()
+        while before != {Outcome.OK}:  # on a busy machine the first ones may take longer than the policy lets them
+            assert time.monotonic() - began < PATIENCE, before
+            before = {call.outcome for call in await load("before", 0.1)}
         for name in links:
             hops = LINKS.index(name) + 1
             for link in built.links.values():
@@ -76,19 +78,20 @@ async def test_a_storm_is_no_larger_at_the_end_of_a_chain(scenario: Scenario, wo
             under_way = 0 if mood is Mood.SILENT else CALLERS * RETRIES  # those of the silent are counted beforehand
             spare[hops] = 0.0 if scenario.long else SPARE + earlier + under_way
             built.links[name].mood = mood
-            calls = await load(f"bad-{hops}", seconds)
+            calls = await load(
+                f"bad-{hops}", seconds, round(rate * min(WAIT, seconds)) if mood is Mood.SILENT else CALLERS
+            )
             assert Outcome.OK not in {call.outcome for call in calls}, "the fault did not bite"
             offered[hops] = len(calls)
             reached[hops] = built.links[name].requests
             built.links[name].mood = Mood.ANSWER
             healed = time.monotonic()
-            for _ in range(1 if scenario.long else 5):  # the same
-                well = await load(f"well-{hops}", NORMAL if scenario.long else 0.3)
-                if well[-1].outcome is Outcome.OK:
-                    break
+            well = await load(f"well-{hops}", scenario.seconds(0.2, NORMAL))
+            while well[-1].outcome is not Outcome.OK:
+                assert time.monotonic() - healed < PATIENCE
+                well = await load(f"well-{hops}", 0.2)
             failed = [call.end for call in well if call.outcome is not Outcome.OK]
             normal[hops] = max(failed, default=healed) - healed
-            assert well[-1].outcome is Outcome.OK
             late[hops] = sum(link.late for link in built.links.values())
     ratios = {hops: round(reached[hops] / offered[hops], 2) for hops in offered}
     scenario.measured(
@@ -101,7 +104,8 @@ async def test_a_storm_is_no_larger_at_the_end_of_a_chain(scenario: Scenario, wo
     for hops in offered:
         assert reached[hops] <= AMPLIFIED * offered[hops] + spare[hops], ratios
         scenario.in_time(normal[hops], NORMAL)
-    assert late == dict.fromkeys(late, 0)
+    # HAProxy that gets no turn at the right moment sends on what had time when it looked
+    scenario.in_time(max(late.values()), 0, "requests that were sent on after their deadline")
 
 
 @pytest.mark.parametrize("words", POLICIES)
@@ -119,12 +123,12 @@ async def test_an_inner_instance_that_dies_costs_nobody_an_answer(scenario: Scen
         async with asyncio.TaskGroup() as group:
             group.create_task(load())
             for name in ("c", "d", "b"):
-                await asyncio.sleep(scenario.times(1, 10) / 4)
+                await asyncio.sleep(scenario.seconds(0.1, 2.5))
                 dying, port = built.links[name].dying, built.ports[name][0]
                 dying[port] = ON_THEIR_WAY  # then nobody listens, or it is back
                 while dying[port]:  # noqa: ASYNC110  the load meets it
                     await asyncio.sleep(0.01)
-            await asyncio.sleep(scenario.times(1, 10) / 4)
+            await asyncio.sleep(scenario.seconds(0.1, 2.5))
             stop.set()
     failed = [call for call in history.calls if call.outcome is not Outcome.OK]
     scenario.measured(requests=len(history.calls), failed=len(failed))

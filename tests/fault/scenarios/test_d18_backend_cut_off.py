@@ -20,7 +20,7 @@ DOWN = 4.0
 async def test_an_instance_behind_a_pulled_cable_is_taken_out_and_flapping_is_damped(
     scenario: Scenario, fleet: Fleet
 ) -> None:
-    history, flaps = scenario.history("requests"), scenario.times(2, 6)
+    history, flaps = scenario.history("requests"), scenario.times(1, 6)
     with island() as land:
         ports = {name: free_port() for name in ("far-1", "near-1")}
         places = {"far-1": (land.there, land.inside()), "near-1": ("127.0.0.1", [])}

@@ -73,7 +73,7 @@ async def test_a_service_that_starts_before_the_control_plane_serves_and_registe
                 TTL=str(TTL),
             ) as running,
         ):
-            await asyncio.sleep(scenario.rng.uniform(0.5, 3.0))
+            await asyncio.sleep(scenario.rng.uniform(0.5, scenario.seconds(1.0, 3.0)))
             assert (await running.ask("/")).json()["instance"] == running.instance
             assert (await running.ask("/readyz")).status == 200, "who is not registered can still answer"
             assert not (state / "token").exists(), "there was no token to be had before"

@@ -29,7 +29,7 @@ async def test_a_killed_node_is_followed_by_one_that_adopts_everything(scenario:
             node = fleet.parts().node
             assert node is not None
             kill(node)
-            await asyncio.sleep(scenario.rng.random())
+            await asyncio.sleep(scenario.rng.random() * scenario.seconds(0.3, 1))
             await fleet.do(fleet.platform.up)
             right.append(await fleet.converged())
             after = fleet.parts()
@@ -75,8 +75,8 @@ async def test_a_signal_at_any_moment_of_a_start_ends_everything_in_order(
                 await asyncio.sleep(0.15)  # sooner, the second would be taken for the first
             took.append(await asyncio.to_thread(_ended, node, scenario.folder / "node.out"))
             codes.append(node.returncode)
-            await comes(lambda fleet=fleet: not fleet.parts().all, "nothing is left", within=5)  # type: ignore[misc]
-            assert fleet.platform.strays() == []
+            await comes(lambda fleet=fleet: not fleet.parts().all, "nothing is left")  # type: ignore[misc]
+            await comes(lambda fleet=fleet: not fleet.platform.strays(), "nor a zombie, a socket, a port")  # type: ignore[misc]
     scenario.measured(ended_after_s=[round(each, 1) for each in took], exit_codes=codes)
     assert set(codes) == {0}
 

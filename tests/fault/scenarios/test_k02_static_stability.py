@@ -38,7 +38,7 @@ async def test_requests_go_on_while_node_and_control_plane_are_dead(scenario: Sc
     before = fleet.parts()
     async with fleet.load(history):
         signal_all({pid for pid in (before.node, before.control_plane) if pid is not None}, signal.SIGKILL)
-        await asyncio.sleep(scenario.times(1, 60))
+        await asyncio.sleep(scenario.seconds(0.5, 60))
         alone = fleet.parts()
         await fleet.do(fleet.platform.up)
         right = await fleet.converged()
@@ -96,7 +96,7 @@ async def test_requests_go_on_while_the_control_plane_is_kept_dead_and_then_paus
     history = scenario.history("requests")
     before = fleet.parts()
     async with fleet.load(history):
-        deaths = await kept_dead(fleet, scenario.times(2, 60))
+        deaths = await kept_dead(fleet, scenario.seconds(0.5, 60))
         dead_right = await fleet.converged()
         server = fleet.parts().control_plane
         assert server is not None
