@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -34,9 +35,9 @@ async def test_calls_go_on_without_a_control_plane_and_the_age_of_the_list_is_ri
             atoll.endpoints("web", max_stale=gone / 2, environ=environ) as strict,
         ):
 
-            async def there() -> list[Breach]:
+            async def there(count: int = 1) -> list[Breach]:
                 try:
-                    right = len(await found.ready()) == len(await strict.ready()) == 1 and found.connected
+                    right = len(await found.ready()) == len(await strict.ready()) == count and found.connected
                 except AtollError as error:
                     return [Breach("F2", error.detail)]
                 return [] if right else [Breach("F2", f"not current: {found.trouble}")]
@@ -61,8 +62,11 @@ async def test_calls_go_on_without_a_control_plane_and_the_age_of_the_list_is_ri
                 await asyncio.sleep(0.05)
             assert not found.connected
             assert found.trouble is not None
-            async with control_plane(state):
-                await eventually(there, within=20)
+            async with control_plane(state) as again:
+                said = {"port": 9, "ttl": 3600}  # what is new is heard of at once, that nothing is only now and then
+                answer = await again.ask("PUT", "/api/v1/services/web/instances/web-2", said)
+                assert answer.status == 201, answer
+                await eventually(partial(there, 2), within=20)
             scenario.measured(gone=gone, calls=len(history.calls), refused_as_stale=refused, failures=found.failures)
             assert refused > 0
     judge(no_request_failed(history.calls))
