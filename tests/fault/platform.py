@@ -53,6 +53,7 @@ KNOBS = {
     "ATOLL_REGISTRY_TTL": "3",  # a lease is worth three renewals, however long; scenarios wait for several TTLs
     "ATOLL_SUPERVISOR_INTENSITY": "1000",  # scenarios kill more often than a crash loop is allowed to
     "ATOLL_SUPERVISOR_RESTART_CAP": "0.5",
+    "ATOLL_GATEWAY_RELOAD_INTERVAL": "1",  # instead of 2: scenarios wait for thirty of them
 }
 """What the shared platform is told, so that scenarios need not wait for what they do not test."""
 

@@ -77,7 +77,7 @@ async def test_a_control_plane_that_was_paused_beyond_every_ttl_expires_nobody(s
     history, stop = scenario.history(), asyncio.Event()
     async with control_plane(scenario.state()) as server:
         async with registered(scenario, server, history, stop):
-            for _ in range(scenario.times(1, 4)):
+            for _ in range(scenario.times(1, 3)):
                 with paused(server.pid):
                     await asyncio.sleep(scenario.seconds(1.25, 3) * TTL)
                 await eventually(partial(all_passing, server))
@@ -94,7 +94,7 @@ async def test_a_control_plane_that_was_paused_beyond_every_ttl_expires_nobody(s
 @pytest.mark.slow
 async def test_a_control_plane_that_was_dead_for_two_ttls_comes_back_with_everybody(scenario: Scenario) -> None:
     history, stop = scenario.history(), asyncio.Event()
-    for _ in range(scenario.times(1, 5)):
+    for _ in range(scenario.times(1, 3)):
         async with control_plane(scenario.state()) as server, registered(scenario, server, history, stop):
             server.kill()
             await server.process.wait()

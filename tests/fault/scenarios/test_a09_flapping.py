@@ -21,7 +21,7 @@ async def test_a_flapping_instance_costs_others_nothing_and_reloads_nothing(scen
     calm, storm = scenario.history("calm"), scenario.history("storm")
     await fleet.converged()
     before = fleet.platform.gateway()
-    seconds = scenario.times(1, 30)
+    seconds = scenario.times(1, 20)
     async with upstreams("flap-1") as (flap,):
         async with fleet.load(calm):
             await asyncio.sleep(seconds / 2)

@@ -64,9 +64,9 @@ async def test_a_backend_that_swallows_requests_slows_nobody_else(scenario: Scen
         await fleet.do(fleet.platform.done, "PUT", "/routes/hole", body)
         await fleet.converged()
         async with fleet.load(calm):
-            await asyncio.sleep(scenario.times(1, 10))
+            await asyncio.sleep(scenario.times(1, 5))
         async with fleet.load(storm), fleet.load(lost, "/hole", rate=400, connections=200):
-            await asyncio.sleep(scenario.times(1, 20))
+            await asyncio.sleep(scenario.times(1, 10))
         await fleet.forget("hole")
     ratio = percentile(storm.calls, 0.99) / percentile(calm.calls, 0.99)
     codes = {(call.answer or {}).get("status") for call in lost.calls}

@@ -25,7 +25,7 @@ MARKS = 5.0
 
 async def test_calls_go_on_without_a_control_plane_and_the_age_of_the_list_is_right(scenario: Scenario) -> None:
     clock, history, state = SystemClock(), scenario.history(), scenario.state()
-    gone = scenario.seconds(2, 60)
+    gone = scenario.seconds(2, 30)
     async with control_plane(state) as server, FaultProxy(server.place) as proxy:
         url, token = f"http://127.0.0.1:{proxy.port}", server.token
         environ = {"ATOLL_URL": url, "ATOLL_TOKEN": token}

@@ -48,7 +48,7 @@ async def test_an_app_that_blocks_its_loop_for_longer_than_its_lease_comes_back_
         with contextlib.suppress(Broken):
             await apps[0].ask(f"/block?s={block}", timeout=block + 10.0)
         await eventually(all_passing)
-        await asyncio.sleep(2 * ttl)  # what would flap, flaps now
+        await asyncio.sleep(1.2 * ttl)  # what would flap, flaps now
         await eventually(all_passing)
         told = [one["verb"] for one in (await records(server, "web-1"))[before:]]
         loop = (await apps[0].ask("/readyz")).json()["loop"]

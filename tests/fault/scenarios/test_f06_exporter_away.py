@@ -67,7 +67,7 @@ async def test_requests_do_not_notice_that_nobody_takes_their_spans(scenario: Sc
                 await comes(lambda name=name: listens(ports[name]), f"{name} listens")  # type: ignore[misc]
                 warm = scenario.history(f"warm-{name}")
                 await driver_requests(warm, ("127.0.0.1", ports[name]), "/orders", rate=RATE, seconds=1.0)
-            for _ in range(scenario.times(1, 8)):
+            for _ in range(scenario.times(1, 5)):
                 for name, history in histories.items():
                     place = ("127.0.0.1", ports[name])
                     await driver_requests(history, place, "/orders", rate=RATE, seconds=6.0 if scenario.long else 1.0)

@@ -97,7 +97,7 @@ async def test_the_process_lives_through_them_and_stores_what_is_good(scenario: 
                 encoding = "gzip" if packed else "identity"
                 statuses[process.send(f"/v1/{signal}", raw, media=media, content_encoding=encoding).status] += 1
 
-        each = scenario.times(25, 1250)
+        each = scenario.times(25, 625)
         senders = [random.Random(scenario.rng.random()) for _ in range(8)]
         await asyncio.gather(*(asyncio.to_thread(send, each, rng) for rng in senders))
         answer = process.send("/v1/traces", good[0][2])

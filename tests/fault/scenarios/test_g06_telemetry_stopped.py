@@ -81,7 +81,7 @@ async def test_telemetry_stands_still_and_dies_and_no_request_notices(scenario: 
     told, output = environ(settings), scenario.folder / "telemetry.log"
     phases = {name: scenario.history(name) for name in ("well", "paused", "dead", "long")}
     warm = scenario.history("warm")  # the first requests are slower, whoever reads their lines
-    windows, seconds = scenario.times(1, 6), WINDOW if scenario.long else 1.0
+    windows, seconds = scenario.times(1, 4), WINDOW if scenario.long else 1.0
     async with upstreams("one") as (one,):
         facts = snapshot_of([service("web")], [instance("web", one.port)], [route("web", "web")])
         knobs = small_settings()

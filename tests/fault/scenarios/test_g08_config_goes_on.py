@@ -35,9 +35,9 @@ async def test_config_writes_go_on_while_telemetry_has_no_room(scenario: Scenari
             )
             load = tasks.start("writes", driver)
             for _ in range(scenario.times(1, 10)):
-                await driver_otlp(healthy, process, rng=scenario.rng, rate=20, spans=5, seconds=1)
+                await driver_otlp(healthy, process, rng=scenario.rng, rate=20, spans=5, seconds=0.5)
                 ballast.fill()
-                await driver_otlp(full, process, rng=scenario.rng, rate=20, spans=5, seconds=scenario.times(2, 5))
+                await driver_otlp(full, process, rng=scenario.rng, rate=20, spans=5, seconds=2)
 
                 async def refuses() -> bool:
                     """What it merges and drops makes a little room again: that is taken, until nothing is left."""

@@ -22,7 +22,7 @@ BURST = 3
 
 async def test_small_requests_are_gathered_and_taking_spans_makes_none(scenario: Scenario) -> None:
     pytest.importorskip("chdb", reason='needs pip install "atoll[telemetry]"')
-    history, seconds = scenario.history(), float(scenario.times(4, 60))
+    history, seconds = scenario.history(), scenario.seconds(4, 30)
     with telemetry(scenario.folder) as probe:
         itself = f"http://127.0.0.1:{probe.http_port}"
         assert probe.stop() == 0

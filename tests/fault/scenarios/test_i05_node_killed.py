@@ -56,7 +56,7 @@ async def test_a_signal_at_any_moment_of_a_start_ends_everything_in_order(
     scenario: Scenario, signals: tuple[signal.Signals, ...]
 ) -> None:
     took, codes = [], list[int]()
-    for _ in range(scenario.times(1, 8)):
+    for _ in range(scenario.times(1, 6)):
         fleet = Fleet.of()
         with closing(fleet.platform), (scenario.folder / "node.out").open("ab") as output:
             node = subprocess.Popen(  # noqa: ASYNC220  as a shell starts it
