@@ -64,7 +64,8 @@ async def reloads(scenario: Scenario, fleet: Fleet, *, count: int, sockets: int,
         talking(fleet, sockets, done, apart=apart) as talks,
         asyncio.TaskGroup() as group,
     ):
-        download = group.create_task(whole_download(fleet, seconds=min(8.0, 1.0 * count)))
+        # over several reloads; where the oldest workers have to go, it is done before its own has
+        download = group.create_task(whole_download(fleet, seconds=min(3.0 if apart else 8.0, 1.0 * count)))
         for number, tick in enumerate(ticks):
             name = tick.name
             body = {"name": name, "sticky": True, "check": {"kind": "none"}}
