@@ -97,7 +97,8 @@ def test_a_port_of_the_platform_that_is_taken_is_told_with_its_holder(platform: 
         assert str(holder.getsockname()[1]) in told.err
         assert "hint:" in told.err
         assert made.processes() == []
-    made.up()
+    if whose == "gateway":
+        made.up()
 
 
 def test_a_fixed_port_of_a_service_that_is_taken_is_told_with_its_holder(platform: Maker) -> None:
