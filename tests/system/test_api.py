@@ -312,13 +312,13 @@ async def test_a_watcher_survives_a_restart_of_the_control_plane_and_resumes(tmp
         async with asyncio.TaskGroup() as group:
             listener = group.create_task(listen())
             async with plane_at(settings):
-                await asyncio.wait_for(arrived.wait(), 5)
+                await asyncio.wait_for(arrived.wait(), 20)
                 await until(lambda: watch.connected)
             await until(lambda: not watch.connected)
             arrived.clear()
             async with plane_at(settings) as plane:
                 await plane.register("orders", "o-2", 9002)
-                await asyncio.wait_for(arrived.wait(), 5)
+                await asyncio.wait_for(arrived.wait(), 20)
                 assert [batch.reset for batch in seen] == [True, False], "resumed by revision, not listed anew"
                 assert watch.resets == 0
                 listener.cancel()
@@ -350,7 +350,7 @@ async def test_a_long_poll_answers_at_the_first_change_and_otherwise_after_its_w
         poll = asyncio.create_task(plane.ask("GET", "/api/v1/watch?prefix=instances/&start=1&wait=20"))
         await asyncio.sleep(0.05)
         await plane.register("orders", "o-1", 9001)
-        answer = (await asyncio.wait_for(poll, 5)).json()
+        answer = (await asyncio.wait_for(poll, 20)).json()
         assert answer["revision"] == 1
         assert [event["key"] for event in answer["events"]] == ["instances/orders/o-1"]
         missed = (await plane.ask("GET", "/api/v1/watch?prefix=instances/&start=1&wait=20")).json()
@@ -429,7 +429,7 @@ async def test_stopping_ends_watches_at_once(tmp_path: Path) -> None:
         polls = [asyncio.create_task(plane.ask("GET", "/api/v1/watch?wait=50")) for _ in range(3)]
         await until(lambda: plane.serving.control.counts.watchers == 3)
         plane.serving.control.stop()
-        answers = await asyncio.wait_for(asyncio.gather(*polls), 5)
+        answers = await asyncio.wait_for(asyncio.gather(*polls), 20)
         assert [answer.json()["events"] for answer in answers] == [[]] * 3
         assert (await plane.ask("GET", "/readyz")).status_code == 503
     async with Client(token=token, url=f"http://127.0.0.1:{port}", timeout=2) as sdk:
@@ -451,7 +451,7 @@ async def test_a_failed_disk_is_answered_with_503_and_ends_the_process(
         answer = await plane.ask("PUT", "/api/v1/services/s/instances/i", {"port": 9001})
         assert answer.status_code == 503
         assert answer.json()["code"] == "storage-failed"
-        await asyncio.wait_for(ended.wait(), 1)
+        await asyncio.wait_for(ended.wait(), 20)
         monkeypatch.undo()
 
 

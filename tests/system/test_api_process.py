@@ -111,7 +111,7 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
 async def test_a_second_process_on_the_folder_ends_at_once_with_the_reason(tmp_path: Path) -> None:
     async with server(tmp_path / ".atoll"), await connected(tmp_path) as client:
         second = await start(tmp_path / ".atoll")
-        _, errors = await asyncio.wait_for(second.communicate(), 10)
+        _, errors = await asyncio.wait_for(second.communicate(), 25)
         assert second.returncode == 1
         assert b"already-running" in errors
         assert (await client.status()).health == "ok"
@@ -129,7 +129,7 @@ async def test_sigterm_ends_it_cleanly_though_somebody_watches(tmp_path: Path) -
             listening = group.create_task(listen())
             await heard.wait()
             process.send_signal(signal.SIGTERM)
-            _, errors = await asyncio.wait_for(process.communicate(), 5)
+            _, errors = await asyncio.wait_for(process.communicate(), 20)
             listening.cancel()
         assert process.returncode == 0, errors
         assert b"Traceback" not in errors

@@ -125,7 +125,7 @@ def test_a_command_joins_the_running_platform_and_leaves_no_trace(shell: Shell) 
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while shell("wait", "guest", "--timeout", "1s").code != 0:
         assert time.monotonic() < deadline
     assert shell("call", "guest", "/x").out.startswith("guest-run-")
@@ -153,22 +153,27 @@ def test_down_ends_what_a_killed_node_left_running(shell: Shell) -> None:
     findings = shell("doctor", "--json").json["findings"]
     assert any(one["check"] == "processes" and one["verdict"] == "warning" for one in findings)
     assert shell("down", "--json").json["stopped"]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while shell.ours() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert shell.ours() == []
 
 
-@pytest.mark.timeout(90)
-@pytest.mark.parametrize("limit", ["6s", pytest.param("45s", marks=pytest.mark.slow)], ids=["time is up", "given up"])
-def test_wait_tells_why_a_service_does_not_come_up(shell: Shell, limit: str) -> None:
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "limits", [("2s", "8s", "24s"), pytest.param(("45s",), marks=pytest.mark.slow)], ids=["time is up", "given up"]
+)
+def test_wait_tells_why_a_service_does_not_come_up(shell: Shell, limits: tuple[str, ...]) -> None:
     text = (shell.folder / "atoll.yaml").read_text()
     (shell.folder / "atoll.yaml").write_text(text.replace("service.py", "-c 'raise SystemExit(9)'", 1))
-    result = shell("up", "-d", "--wait", "--timeout", limit)
-    assert result.code == 3
+    for limit in limits:  # on a machine that is slow, so much time may be up before the service was started
+        result = shell("up", "-d", "--wait", "--timeout", limit, timeout=60)
+        assert result.code == 3
+        assert shell("down").code == 0
+        if "exit 9" in result.err:
+            break
     assert "hello" in result.err
-    assert "exit 9" in result.err or "SystemExit" in result.err
-    assert shell("down").code == 0
+    assert "exit 9" in result.err
 
 
 @pytest.mark.timeout(60)

@@ -16,13 +16,16 @@ from atoll.model.names import InstanceId, ServiceName
 from atoll.model.report import Phase
 from atoll.model.service import Condition, Restart, Run, Service
 from atoll.settings import Supervisor as Limits
-from atoll.supervisor import processes, record
+from atoll.supervisor import membership, meter, processes, record
 from atoll.supervisor.output import read_logs
 from atoll.supervisor.record import Places
 from tests.system.supervisor_stage import alive, python, staged, web
 
 
-async def test_a_child_is_given_its_port_and_name_and_registers_when_it_answers(tmp_path: Path) -> None:
+async def test_a_child_is_given_its_port_and_name_and_registers_when_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter, "INTERVAL", 0.1)
     async with staged(tmp_path) as stage:
         await stage.want(web())
         await stage.until(lambda: stage.phases() == {"web-1": Phase.RUNNING})
@@ -319,7 +322,8 @@ async def test_a_missing_program_or_folder_is_named(tmp_path: Path) -> None:
         assert "working folder /no/such does not exist" in causes[1]
 
 
-async def test_children_run_on_while_the_control_plane_is_away(tmp_path: Path) -> None:
+async def test_children_run_on_while_the_control_plane_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "PATIENCE", 0.1)
     async with staged(tmp_path) as stage:
         stage.registrar.away = True
         await stage.want(web())

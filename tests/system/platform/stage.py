@@ -363,7 +363,7 @@ class Platform:
         """Stop it, prove that nothing is left, remove the folder."""
         try:
             self.leave()
-            if self.ended():
+            if not self.processes() or self.ended():
                 self.gone()
             else:
                 self.down()
