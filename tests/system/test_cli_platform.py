@@ -161,7 +161,7 @@ def test_down_ends_what_a_killed_node_left_running(shell: Shell) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    "limits", [("2s", "8s", "24s"), pytest.param(("45s",), marks=pytest.mark.slow)], ids=["time is up", "given up"]
+    "limits", [("3s", "20s"), pytest.param(("45s",), marks=pytest.mark.slow)], ids=["time is up", "given up"]
 )
 def test_wait_tells_why_a_service_does_not_come_up(shell: Shell, limits: tuple[str, ...]) -> None:
     text = (shell.folder / "atoll.yaml").read_text()

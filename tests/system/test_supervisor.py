@@ -338,6 +338,7 @@ async def test_children_run_on_while_the_control_plane_is_away(tmp_path: Path, m
         assert before is not None
         assert now is not None
         assert (now.phase, now.pid) == (Phase.RUNNING, before.pid)
+        stage.registrar.away = False  # else its end waits for it
 
 
 async def test_a_stop_during_the_start_and_a_second_stop_that_forces(tmp_path: Path) -> None:
