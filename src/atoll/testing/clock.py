@@ -52,6 +52,11 @@ class FakeClock:
         self._move_to(end)
         await settle()
 
+    @property
+    def sleepers(self) -> int:
+        """How many wait for a moment that has not come."""
+        return sum(not future.done() for _, _, future in self._sleepers)
+
     def stall(self, seconds: float) -> None:
         """Time passes in which nobody runs, as after a SIGSTOP or in a blocked loop; sleepers wake late, in `advance`."""
         self._move_to(self._now + seconds)

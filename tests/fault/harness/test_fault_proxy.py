@@ -12,6 +12,7 @@ import pytest
 
 from atoll.testing import FakeClock, FaultProxy, settle
 from atoll.testing.fault_proxy import CHUNK, CONNECTION_LIMIT, Direction, Place
+from tests.fault.checks.schedule import until
 from tests.serving import serving
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ async def test_delay_keeps_every_chunk_back_for_its_seconds() -> None:
         proxy.to_client.delay = 5.0
         writer.write(b"slow")
         answer = await still_waiting(reader.read(10))
+        await until(lambda: clock.sleepers > 0, "the answer is kept back")
         await clock.advance(4.9)
         assert not answer.done()
         await clock.advance(0.2)
@@ -97,6 +99,7 @@ async def test_rate_spaces_the_chunks_of_a_long_answer() -> None:
         await reader.readexactly(CHUNK)
         writer.write(b"y")
         more = await still_waiting(reader.read(1))
+        await until(lambda: clock.sleepers > 0, "what comes next is kept back")
         await clock.advance(10.1)
         assert await more == b"y"
 
