@@ -158,8 +158,7 @@ class Outbox:
                     count, size = count + 1, size + len(body)
                     if count % SLICE == 0:
                         time.sleep(0)
-                if count:
-                    self._deliver(kind, wire.export(self._resource, grouped), count)
+                if count and self._deliver(kind, wire.export(self._resource, grouped), count):
                     self._tell_dropped()
 
     def _send_metrics(self) -> None:
@@ -179,21 +178,23 @@ class Outbox:
                 )
             )
 
-    def _deliver(self, kind: str, body: bytes, count: int, *, tries: int = 1 << 30) -> None:
-        """Send until it is taken or refused for good; metrics are tried once, since newer ones replace them."""
+    def _deliver(self, kind: str, body: bytes, count: int, *, tries: int = 1 << 30) -> bool:
+        """Send until it is taken or refused for good; metrics are tried once, since newer ones replace them. Whether
+        somebody listened.
+        """
         pause = DELAY
         while True:
             status, after = self._post(PATHS[kind], body)
             if 200 <= status < 300:
-                return
+                return True
             tries -= 1
             if status and status not in {408, 429, 502, 503, 504}:
                 note(f"the telemetry process refuses this process's {kind} ({status})")
                 self.rejected += count
-                return
+                return True
             if tries <= 0 or self._closing:
                 self.dropped += count
-                return
+                return False
             pause = min(max(pause * 2, after), BACKOFF_MOST)
             self._pause(pause)
 
