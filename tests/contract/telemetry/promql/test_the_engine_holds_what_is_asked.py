@@ -115,8 +115,8 @@ async def test_a_query_that_asks_for_everything_is_answered_or_refused_in_time(s
     )
     async with client(source, SystemClock()) as asked:
         for query in bombs:
-            form = {"query": query, "start": "1690000000", "end": "1701000000", "step": "1000", "timeout": "3s"}
-            async with asyncio.timeout(6):
+            form = {"query": query, "start": "1690000000", "end": "1701000000", "step": "1000", "timeout": "500ms"}
+            async with asyncio.timeout(20):  # it would take minutes
                 said = await answered(asked, "/api/v1/query_range", form)
             assert said["status"] == "success" or said["errorType"] in ("execution", "timeout"), (query, said)
         good = await answered(asked, "/api/v1/query", {"query": "sum(up)", "time": str(END / 1000)})
