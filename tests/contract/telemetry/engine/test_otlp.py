@@ -70,9 +70,9 @@ READABLE: list[tuple[Value, str]] = [
 
 
 def test_a_value_of_an_attribute_is_readable_text(engine: Engine) -> None:
-    rows = stored(engine, *(span(name=f"of {value}", attributes={"key": value}) for value, _ in READABLE))
+    rows = stored(engine, *(span(name=f"of {value!r}", attributes={"key": value}) for value, _ in READABLE))
     assert {row["SpanName"]: row["SpanAttributes"] for row in rows} == {
-        f"of {value}": {"key": text} for value, text in READABLE
+        f"of {value!r}": {"key": text} for value, text in READABLE
     }
 
 
