@@ -107,7 +107,7 @@ def test_a_fixed_port_of_a_service_that_is_taken_is_told_with_its_holder(platfor
         holder.listen()
         port = holder.getsockname()[1]
         made = platform(f"name: p\nservices:\n  web: {{command: python service.py, port: {port}}}\n")
-        told = made("up", "-d", "--wait", "--timeout", "4s")
+        told = made("up", "-d", "--wait")
         assert told.code in {1, 2}, told.err
         assert f"pid {os.getpid()}" in told.err, told.err
         assert made.processes() == []
