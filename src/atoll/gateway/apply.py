@@ -12,7 +12,7 @@ from atoll.errors import GatewayRefused
 from atoll.gateway import command
 from atoll.gateway.backend import server_options
 from atoll.gateway.command import Command
-from atoll.gateway.config import map_path
+from atoll.gateway.config import Server, map_path
 from atoll.gateway.plan import AddServer, Operation, Plan, RemoveServer, SetWeight, SwapMap
 from atoll.gateway.retire import Retirement
 from atoll.gateway.runtime import Runtime, refusal
@@ -105,8 +105,7 @@ class Applier:
                     return revive(operation)
                 return [
                     command.add_server(backend, server.name, server.host, server.port, server_options(traits, server)),
-                    *([command.enable_health(backend, server.name)] if server.check else []),
-                    command.ready(backend, server.name),
+                    *_begin(backend, server),
                 ]
             case SetWeight(backend=backend, server=server_name, weight=weight):
                 return [command.weigh(backend, server_name, weight)]
@@ -135,6 +134,15 @@ def revive(operation: AddServer) -> list[Command]:
     return [
         command.readdress(backend, server.name, server.host, server.port),
         command.weigh(backend, server.name, server.effective_weight),
-        *([command.enable_health(backend, server.name)] if server.check else []),
-        command.ready(backend, server.name),
+        *_begin(backend, server),
     ]
+
+
+def _begin(backend: str, server: Server) -> list[Command]:
+    """Have it checked, and take traffic; HAProxy itself would have the first check that is missed end that."""
+    begin = [command.ready(backend, server.name)]
+    if server.check is not None:
+        begin.insert(0, command.enable_health(backend, server.name))
+        if server.check.fall > 1:
+            begin.append(command.health_up(backend, server.name))
+    return begin

@@ -58,9 +58,9 @@ def enable_health(backend: str, server: str) -> Command:
     return Command(f"enable health {_server(backend, server)}")
 
 
-def health_down(backend: str, server: str) -> Command:
-    """Believe it down until the next good check; only after `enable_health`."""
-    return Command(f"set server {_server(backend, server)} health down")
+def health_up(backend: str, server: str) -> Command:
+    """Believe it well until `fall` checks have failed, not one; only after `ready`, which takes that back."""
+    return Command(f"set server {_server(backend, server)} health up")
 
 
 def ready(backend: str, server: str) -> Command:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from atoll.gateway.counts import parse_stat
 from atoll.model.names import InstanceId, ServiceName
 from atoll.model.service import State
 from tests.contract.gateway_edge.world import HELD, Client, World, a_world
@@ -124,6 +127,36 @@ async def test_a_draining_instance_gets_nothing_new_and_is_idle_when_its_request
     one.released.set()
     assert await world.driver.idle(*key, within=15)
     assert (await asyncio.wait_for(slow, 5)).body == HELD
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["new", "back"])
+async def test_an_instance_that_was_just_added_is_not_out_for_one_check_that_it_misses(
+    world: World, again: bool
+) -> None:
+    """A machine that stands still for as long as a check may take would leave a service without its only instance."""
+    one = await world.upstream("one")
+    world.service("orders")
+    world.route("orders", "/orders", "orders")
+    key = world.instance("orders", "one", one.port)
+    if again:
+        await world.push()
+        download = asyncio.create_task(world.get("/orders/held"))  # for its sake it stays, halted
+        await world.until(lambda: one.requests == 1)
+        world.gone("orders", "one")
+        await world.push()
+        key = world.instance("orders", "one", one.port)
+    one.unwell, one.checks = 1, 0
+    world.offer()
+    await world.driver.routed(*key)
+    await world.until(lambda: one.checks > 2)
+    told = parse_stat(await world.runtime.ask("show stat -1 4 -1"))
+    # of the one that was away, its leaving is counted
+    assert [(stat.up, stat.downs) for stat in told if stat.server.startswith("one:")] == [(True, int(again))]
+    one.healthy = False
+    await world.until(lambda: not world.driver.servers()[0].up)
+    if again:
+        one.released.set()
+        assert (await download).body == HELD
 
 
 async def test_the_report_tells_what_checks_say_and_why(world: World) -> None:

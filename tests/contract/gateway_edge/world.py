@@ -62,6 +62,9 @@ class Upstream:
         self.name = name
         self.healthy = True
         self.failing = False
+        self.unwell = 0
+        """Checks that fail from now on, before it is healthy again."""
+        self.checks = 0
         self.requests = 0
         self.released = asyncio.Event()
         self.port = 0
@@ -91,7 +94,9 @@ class Upstream:
                 head = await reader.readuntil(b"\r\n\r\n")
                 path = head.split(b" ", 2)[1].decode()
                 if path == "/health":
-                    writer.write(_response("", status=200 if self.healthy else 500))
+                    self.checks += 1
+                    well, self.unwell = self.healthy and not self.unwell, max(0, self.unwell - 1)
+                    writer.write(_response("", status=200 if well else 500))
                 elif path.endswith("/held"):
                     self.requests += 1
                     writer.write(_response(HELD)[:-5])

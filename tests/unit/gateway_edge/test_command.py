@@ -15,7 +15,7 @@ def test_commands_read_as_haproxys_manual_writes_them() -> None:
         == "add server b/i:1 [::1]:80 weight 7 check"
     )
     assert command.drain("b", "s").line == "set server b/s state drain"
-    assert command.health_down("b", "s").line == "set server b/s health down"
+    assert command.health_up("b", "s").line == "set server b/s health up"
     assert command.readdress("b", "s", "127.0.0.1", 1).line == "set server b/s addr 127.0.0.1 port 1"
     assert command.drop_version("routes.map", 4).line == "clear map @4 routes.map"
 
