@@ -9,9 +9,15 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+from collections import deque
 
+RECENT = 2_000
+"""Ports that are not given again soon: whoever got them may not have begun to listen yet."""
 FIRST, LAST = 5_000, 15_000
 """Below those that Linux gives to outgoing connections (from 32,768 on), and that atoll gives to meshes and services."""
+
+
+_given: deque[int] = deque(maxlen=RECENT)
 
 
 def free_range(count: int) -> int:
@@ -19,12 +25,16 @@ def free_range(count: int) -> int:
     choice = random.SystemRandom()
     while True:
         first = choice.randrange(FIRST, LAST - count)
+        wanted = range(first, first + count)
+        if not set(wanted).isdisjoint(_given):
+            continue
         with contextlib.ExitStack() as stack:
             try:
-                for port in range(first, first + count):
+                for port in wanted:
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.extend(wanted)
             return first
 
 

@@ -181,7 +181,7 @@ class Running:
                 found[values["pxname"], values["svname"]] = values
         return found
 
-    def wait_for(self, condition: Any, seconds: float = 8.0) -> None:
+    def wait_for(self, condition: Any, seconds: float = 20.0) -> None:
         """Until `condition()` holds."""
         end = time.monotonic() + seconds
         while not condition():

@@ -46,8 +46,12 @@ def checked(haproxy: Running, backend: str) -> str:
     return found.removeprefix("* ")
 
 
-def check(kind: CheckKind, **values: Any) -> Check:
-    return Check(kind=kind, interval=0.1, timeout=0.3, **values)
+def check(kind: CheckKind, timeout: float = 0.3, **values: Any) -> Check:
+    return Check(kind=kind, interval=0.1, timeout=timeout, **values)
+
+
+PATIENT = 10.0
+"""Seconds for a check of who is always well: a machine that stands still is no reason."""
 
 
 def test_an_http_check_asks_the_path_of_its_own_backend_from_the_map(tmp_path: Path) -> None:
@@ -140,7 +144,7 @@ def test_grpc_calls_go_through_gateway_and_mesh_with_trailers_and_errors_intact(
         servicer.set("a", SERVING)
         route = Route(name=RouteName("all"), shares=(Share(service=ServiceName("payments")),))
         facts = snapshot_of(
-            [service("payments", protocol=Protocol.GRPC, check=check(CheckKind.GRPC))],
+            [service("payments", protocol=Protocol.GRPC, check=check(CheckKind.GRPC, PATIENT))],
             [instance("payments", port, protocol=Protocol.GRPC)],
             [route],
         )
@@ -179,7 +183,7 @@ frontend upstream
     try:
         route = Route(name=RouteName("all"), shares=(Share(service=ServiceName("modern")),))
         facts = snapshot_of(
-            [service("modern", protocol=Protocol.H2C, check=check(CheckKind.HTTP, path="/ready"))],
+            [service("modern", protocol=Protocol.H2C, check=check(CheckKind.HTTP, PATIENT, path="/ready"))],
             [instance("modern", port, protocol=Protocol.H2C)],
             [route],
         )

@@ -107,23 +107,24 @@ async def test_requests_go_on_over_reloads(world: World) -> None:
     await world.push()
     over = asyncio.Event()
 
-    async def ask() -> list[int]:
-        client, seen = Client(world.settings.gateway.port), []
+    seen: list[int] = []
+
+    async def ask() -> None:
+        client = Client(world.settings.gateway.port)
         while not over.is_set():
             seen.append((await client.get("/orders/x")).status)
             await asyncio.sleep(0.003)
         client.close()
-        return seen
 
     clients = [asyncio.create_task(ask()) for _ in range(4)]
     for number in range(3):
         world.service(f"other{number}", sticky=True)
         await world.push()
+    await world.until(lambda: len(seen) > 100)
     over.set()
-    seen = [status for each in await asyncio.gather(*clients) for status in each]
+    await asyncio.gather(*clients)
     assert world.driver.report().reloads == 3
     assert set(seen) == {200}
-    assert len(seen) > 100
 
 
 async def test_old_workers_are_bounded() -> None:

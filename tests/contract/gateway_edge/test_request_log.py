@@ -33,7 +33,7 @@ async def test_a_reload_loses_a_few_lines_and_no_request() -> None:
                     while not stop.is_set():
                         assert (await client.get("/orders/x")).status == 200
                         asked[0] += 1
-                        await asyncio.sleep(0.002)
+                        await asyncio.sleep(0.01)
                     client.close()
 
                 async with asyncio.TaskGroup() as group:

@@ -8,19 +8,17 @@ import time
 from tests.contract.gateway_edge.world import HELD, Client, World
 
 
-async def _keep_asking(world: World, until: asyncio.Event, path: str = "/orders/x") -> list[int | str]:
+async def _keep_asking(world: World, until: asyncio.Event, seen: list[int | str]) -> None:
     """Statuses of requests over one kept connection; what the client sees fail is its text."""
     client = Client(world.settings.gateway.port)
-    seen: list[int | str] = []
     while not until.is_set():
         try:
-            seen.append((await client.get(path)).status)
+            seen.append((await client.get("/orders/x")).status)
         except (OSError, asyncio.IncompleteReadError) as error:
             seen.append(repr(error))
             client.close()
         await asyncio.sleep(0.002)
     client.close()
-    return seen
 
 
 async def test_servers_that_come_and_go_under_keep_alive_load_fail_no_request_and_are_deleted(world: World) -> None:
@@ -31,7 +29,8 @@ async def test_servers_that_come_and_go_under_keep_alive_load_fail_no_request_an
     await world.push()
 
     over = asyncio.Event()
-    clients = [asyncio.create_task(_keep_asking(world, over)) for _ in range(8)]
+    seen: list[int | str] = []
+    clients = [asyncio.create_task(_keep_asking(world, over, seen)) for _ in range(8)]
     for turn in range(12):
         world.instance("orders", f"t{turn}", ports[1 + turn % 2])
         await world.push()
@@ -40,9 +39,9 @@ async def test_servers_that_come_and_go_under_keep_alive_load_fail_no_request_an
         await world.push()
     retirement = world.driver._reconciler.retirement  # type: ignore[union-attr]
     await world.until(lambda: len(retirement) == 0)
+    await world.until(lambda: len(seen) > 200)
     over.set()
-    seen = [status for each in await asyncio.gather(*clients) for status in each]
-    assert len(seen) > 200
+    await asyncio.gather(*clients)
     assert set(seen) == {200}
     assert retirement.cut == 0
     assert {name.partition(":")[0] for _, name in await world.rows()} == {"i0"}
