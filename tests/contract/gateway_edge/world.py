@@ -211,17 +211,17 @@ class World:
         self.snapshot.revision += 1
         self.driver.offer(self.snapshot)
 
-    async def push(self, within: float = 10.0) -> None:
+    async def push(self, within: float = 20.0) -> None:
         """Offer the facts and wait until HAProxy runs them."""
         self.offer()
         await self.until(lambda: self.driver.config.revision == self.snapshot.revision, within)
 
-    async def until(self, condition: Callable[[], bool], within: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], within: float = 20.0) -> None:
         async with asyncio.timeout(within):
             while not condition():  # noqa: ASYNC110 - another process is waited for
                 await asyncio.sleep(0.005)
 
-    async def shown(self, condition: Callable[[dict[tuple[str, str], ServerRow]], bool], within: float = 5.0) -> None:
+    async def shown(self, condition: Callable[[dict[tuple[str, str], ServerRow]], bool], within: float = 20.0) -> None:
         """Wait until HAProxy's servers are so."""
         async with asyncio.timeout(within):
             while not condition(await self.rows()):  # noqa: ASYNC110 - another process is waited for
