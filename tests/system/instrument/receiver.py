@@ -70,7 +70,7 @@ class Receiver:
     def servers(self) -> list[Span]:
         return [span for span in self.spans if span.kind == SERVER]
 
-    def wait(self, true: Callable[[], Any], seconds: float = 8.0) -> Any:
+    def wait(self, true: Callable[[], Any], seconds: float = 20.0) -> Any:
         """What `true` returns once it is true, or at the end of the time."""
         until = time.monotonic() + seconds
         while not (found := true()) and time.monotonic() < until:

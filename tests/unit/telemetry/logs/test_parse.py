@@ -228,6 +228,9 @@ def test_no_json_makes_it_raise(value: object) -> None:
 )
 def test_the_time_grows_with_the_line_and_not_faster(unit: str) -> None:
     text = unit * (LINE_LIMIT // len(unit))
-    began = time.perf_counter()
-    parse_line(text)
-    assert time.perf_counter() - began < 0.5, "64 KiB that were looked at more than once take seconds"
+    times = []
+    for _ in range(3):
+        began = time.process_time()
+        parse_line(text)
+        times.append(time.process_time() - began)
+    assert min(times) < 0.5, "64 KiB that were looked at more than once take seconds"

@@ -111,9 +111,7 @@ class World:
     async def send(self, *arguments: Any, **options: Any) -> Answer:
         """A request, and time enough for its commit."""
         task = self.begin(*arguments, **options)
-        for _ in range(100):
-            if task.done():
-                break
+        while not task.done():
             await self.clock.advance(0.05)
             await asyncio.sleep(0.001)  # threads, and the timeout of a body, have the loop's own time
         return await task
