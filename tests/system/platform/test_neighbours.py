@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -25,8 +26,9 @@ def project(name: str) -> str:
 
 def test_two_platforms_on_one_machine_do_not_touch_each_other(platform: Maker) -> None:
     left, right = platform(project("left")), platform(project("right"))
-    left.up()
-    right.up()
+    with ThreadPoolExecutor() as pool:  # both at once look for a block of ports that nobody has
+        for done in [pool.submit(each.up) for each in (left, right)]:
+            done.result()
     assert left.mesh_port != right.mesh_port
     assert left.get("/").instance.startswith("left-")
     assert right.get("/").instance.startswith("right-")
