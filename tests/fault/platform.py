@@ -27,12 +27,15 @@ from atoll.kit.clock import SystemClock
 from atoll.settings import load as load_settings
 from atoll.testing.history import Call, History, Outcome
 from tests.fault.drivers.driver_requests import by_header, driver_requests
+from tests.fault.scenario import LONG
 from tests.system.platform.stage import MARK, Platform, closing
 
 T = TypeVar("T")
 PROGRAM = Path(__file__).parent / "programs" / "web_service.py"
 CONVERGED = 20.0
 """Seconds after a fault within which a platform has to be right again; a bound against hanging."""
+MARGIN = 0.25 if LONG else 0.1
+"""Seconds."""
 PROJECT = """
 name: fault
 services:
@@ -235,7 +238,7 @@ class Fleet:
     async def load(
         self, history: History, path: str = "/", *, rate: float = 100.0, connections: int = 8
     ) -> AsyncIterator[None]:
-        """Recorded GETs all through the block, from a quarter of a second before it to a quarter after it."""
+        """Recorded GETs all through the block, from `MARGIN` before it to `MARGIN` after it."""
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(
@@ -251,9 +254,9 @@ class Fleet:
                 )
             )
             try:
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(MARGIN)
                 yield
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(MARGIN)
             finally:
                 stop.set()
 

@@ -201,7 +201,7 @@ async def test_an_island_answers_until_it_is_cut_off_and_again_when_healed() -> 
             island.cut()
             writer.write(b"two")
             with pytest.raises(TimeoutError):  # no error, no end: half open
-                await asyncio.wait_for(reader.read(10), 0.3)
+                await asyncio.wait_for(reader.read(10), 0.1)
             island.heal()
             assert await asyncio.wait_for(reader.read(10), 20) == b"two"
             writer.transport.abort()

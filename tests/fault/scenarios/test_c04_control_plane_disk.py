@@ -53,7 +53,7 @@ async def test_on_a_full_disk_writes_are_507_while_reads_and_renewals_go_on(scen
     )
 
 
-@pytest.mark.parametrize("n", [7, 19])
+@pytest.mark.parametrize("n", [7, pytest.param(19, marks=pytest.mark.slow)])
 async def test_a_failed_sync_ends_the_control_plane_and_a_restart_has_everything(scenario: Scenario, n: int) -> None:
     history = scenario.history()
     async with control_plane(scenario.state()) as server:  # so that the fault meets writes, not the first start

@@ -16,7 +16,7 @@ WRITERS = 20
 
 async def test_on_a_slow_disk_writers_share_a_sync_and_renewals_and_reads_do_not_wait(scenario: Scenario) -> None:
     history, trace = scenario.history(), scenario.folder / "trace"
-    milliseconds, rounds = scenario.times(100, 500), scenario.times(5, 12)
+    milliseconds, rounds = scenario.times(100, 500), scenario.times(3, 12)
     async with store_process(scenario.state(), before=slow(SYNCS, milliseconds, log=trace)) as store:
         lease = (await store.ask("grant", ttl=60.0))["lease"]
 

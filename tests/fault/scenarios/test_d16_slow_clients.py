@@ -67,16 +67,17 @@ async def slow_head(fleet: Fleet, stop: asyncio.Event, closed: list[float]) -> N
     """A header a second, for ever; when it was closed, after how long."""
     reader, writer = await asyncio.open_connection(*fleet.place)
     began = time.monotonic()
-    reading = asyncio.create_task(reader.read())
+    reading, stopping = asyncio.create_task(reader.read()), asyncio.create_task(stop.wait())
     writer.write(HEAD)
     with contextlib.suppress(OSError):
         while not stop.is_set() and not reading.done():
             writer.write(b"x-a: b\r\n")
-            await asyncio.wait({reading}, timeout=1)
+            await asyncio.wait({reading, stopping}, timeout=1, return_when=asyncio.FIRST_COMPLETED)
     if reading.done():
         closed.append(time.monotonic() - began)
     writer.transport.abort()
-    await asyncio.gather(reading, return_exceptions=True)
+    stopping.cancel()
+    await asyncio.gather(reading, stopping, return_exceptions=True)
 
 
 async def slow_body(fleet: Fleet, stop: asyncio.Event) -> None:
@@ -86,7 +87,8 @@ async def slow_body(fleet: Fleet, stop: asyncio.Event) -> None:
     with contextlib.suppress(OSError):
         while not stop.is_set():
             writer.write(b".")
-            await asyncio.sleep(1)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1)
     writer.transport.abort()
 
 

@@ -193,7 +193,7 @@ async def lied_to(server: PlaneProcess, lie: str) -> int:
                 right = found.connected and found.all() == known
                 return [] if right else [Breach("recovered", str(found.trouble))]
 
-            await eventually(right, within=20)
+            await eventually(right, within=20, every=0.02)
             return found.failures
 
 
