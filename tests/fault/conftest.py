@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.scenario import LONG, LONG_TIMEOUT, Scenario, base_seed
+from tests.fault.scenario import LONG, LONG_TIMEOUT, SHORT_TIMEOUT, Scenario, base_seed
 
 KEPT = Path(".fault")
 SEED = base_seed()
@@ -28,10 +28,9 @@ def scenario(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scenari
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if LONG:
-        for item in items:
-            if item.path.is_relative_to(HERE):
-                item.add_marker(pytest.mark.timeout(LONG_TIMEOUT))
+    for item in items:
+        if item.path.is_relative_to(HERE) and (LONG or item.get_closest_marker("timeout") is None):
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT if LONG else SHORT_TIMEOUT))
 
 
 @pytest.hookimpl(wrapper=True)

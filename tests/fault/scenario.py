@@ -14,6 +14,8 @@ from pathlib import Path
 from atoll.testing.history import History
 
 LONG = os.environ.get("ATOLL_FAULT") == "long"
+SHORT_TIMEOUT = 120.0
+"""Seconds of one scenario's short form, which takes some: it starts dozens of processes, on a machine that may be busy."""
 LONG_TIMEOUT = 900.0
 """Seconds of one scenario's long form."""
 

@@ -34,6 +34,6 @@ async def test_a_broken_promise_makes_its_scenario_fail(
 ) -> None:
     run, kind, said = BROKEN[flaw]
     monkeypatch.setenv("ATOLL_TEST_SABOTAGE", kind)
-    scenario.long, scenario.share = False, 0.1 if kind == "forgives-the-disk" else 0.3  # that one waits for an end
+    scenario.long, scenario.share = False, 0.04 if kind == "forgives-the-disk" else 0.3  # that one waits for an end
     with pytest.raises((AssertionError, TimeoutError, Refused), match=said):
         await run(scenario)

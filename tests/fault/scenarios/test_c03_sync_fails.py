@@ -16,7 +16,7 @@ from tests.fault.scenario import Scenario
 from tests.fault.store_process import Lost, Refused, StoreProcess, store_process
 
 LARGE = "x" * 200_000
-END = 8.0
+END = 20.0
 """Seconds that the process has to end after its disk has failed; it takes milliseconds."""
 
 

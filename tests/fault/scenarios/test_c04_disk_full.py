@@ -98,7 +98,7 @@ async def test_killed_while_the_disk_is_full_it_starts_again_and_serves_reads(sc
         last = (await store.ask("get", key="web/k"))["value"]
         # A second program in the same mount namespace: the crash image with the same full disk under it.
         before = ["nsenter", f"--mount=/proc/{store.pid}/ns/mnt", f"--wd={disk}"]
-        keeper = await asyncio.create_subprocess_exec(*before, "sleep", "30")
+        keeper = await asyncio.create_subprocess_exec(*before, "sleep", "300")
         try:
             await until(lambda: Path(f"/proc/{keeper.pid}/comm").read_text().strip() == "sleep", "the keeper")
             store.kill()

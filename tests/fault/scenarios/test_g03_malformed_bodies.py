@@ -20,7 +20,7 @@ from tests.unit.telemetry.receive import bodies
 
 LIMIT = 16 << 20
 HANG = 1.0
-"""Seconds that one body may take."""
+"""Seconds of processor time that one body may take."""
 JSON = "application/json"
 
 
@@ -68,13 +68,13 @@ def test_whatever_comes_is_refused_or_counted_and_never_hangs(scenario: Scenario
     for _ in range(scenario.times(3000, 1_000_000)):
         signal, form, body = scenario.rng.choice(good)
         raw = harmed(scenario.rng, body)
-        began = time.monotonic()
+        began = time.thread_time()
         try:
             found = prepare(Parcel(signal, raw, "", form, LIMIT))
             ended["rejected" if sum(found.rejected.values()) else "accepted"] += 1
         except AtollError as error:
             ended[error.code] += 1
-        longest = max(longest, time.monotonic() - began)
+        longest = max(longest, time.thread_time() - began)
     scenario.measured(**dict(ended), longest_ms=round(1000 * longest, 1))
     assert ended["bad-request"] > 0
     assert longest < HANG
