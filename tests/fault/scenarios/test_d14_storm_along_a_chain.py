@@ -33,6 +33,9 @@ SPARE = budget.FLOOR + 2 * RETRIES
 """Requests that reach a link beside that: the retries that are always allowed, and those before anybody counts. The short
 form adds those that the requests of the seconds before it allow; where the machine is so busy that all callers wait at once,
 nobody has counted a retry of any of them."""
+FEW = 4
+"""Callers whose retries all together are less than what is always allowed: after a machine stood still all of them come at
+once, and more would be told that there is no budget for so many."""
 ON_THEIR_WAY = 2
 """Requests that an instance has when it dies; a busy machine shall not make them more than any budget allows."""
 EVERYTHING = Retry(attempts=3, on=("unavailable", "closed", "timeout", "500", "502", "503", "504"))
@@ -120,7 +123,9 @@ async def test_an_inner_instance_that_dies_costs_nobody_an_answer(scenario: Scen
         stop = asyncio.Event()
 
         async def load() -> None:
-            await driver_requests(history, built.place, identify=by_header(), rate=100, seconds=60, stop=stop)
+            await driver_requests(
+                history, built.place, identify=by_header(), rate=100, seconds=60, connections=FEW, stop=stop
+            )
 
         async with asyncio.TaskGroup() as group:
             group.create_task(load())
