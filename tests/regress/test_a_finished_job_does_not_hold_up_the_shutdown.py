@@ -17,6 +17,6 @@ async def test_a_finished_job_does_not_hold_up_the_shutdown(tmp_path: Path, forc
     async with staged(tmp_path) as stage:
         await stage.want(python("pass"))
         await stage.until(lambda: stage.phases() == {"job-1": Phase.EXITED})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await stage.supervisor.shutdown(force=force)
         assert stage.phases() == {}

@@ -38,7 +38,7 @@ async def _asks(world: World, stop: asyncio.Event, said: Counter[str], *, kept: 
     client = Client(world.settings.gateway.port)
     while not stop.is_set():
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 said[str((await client.get("/orders/x")).status)] += 1
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             said[type(error).__name__] += 1

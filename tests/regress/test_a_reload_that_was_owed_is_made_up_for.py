@@ -41,7 +41,7 @@ async def test_other_settings_are_loaded_once_there_is_room_for_the_files(monkey
         monkeypatch.setattr(world.driver._writer, "stage", refused)
         async with world.driver.running():
             world.offer()
-            await world.until(lambda: world.driver.report().reloads == 1, 5)
+            await world.until(lambda: world.driver.report().reloads == 1)
             assert "settings or version changed" in world.driver.report().last_reload
             await world.driver.stop(0)
 
@@ -67,12 +67,12 @@ async def test_a_node_that_ended_before_haproxy_was_told_to_reload_is_made_up_fo
                 patched.setattr(Master, "_ask", dies)
                 world.service("orders", sticky=True, balance=Balance(kind=BalanceKind.RANDOM))
                 world.offer()
-                await asyncio.wait_for(killed.wait(), 5)
+                await asyncio.wait_for(killed.wait(), 20)
         world.driver = world.again()
         async with world.driver.running():
             assert await world.worker() == worker
             await world.push()
-            await world.until(lambda: world.driver.report().reloads == 1, 5)
+            await world.until(lambda: world.driver.report().reloads == 1)
             await world.driver.stop(0)
 
 

@@ -34,7 +34,7 @@ async def test_what_haproxy_runs_goes_on_without_them(what: str) -> None:
         world.route("orders", "/orders", "orders")
         await world.push()
         async with in_front(world.driver.files.runtime, answer):
-            await asyncio.wait_for(asked.wait(), 5)
+            await asyncio.wait_for(asked.wait(), 20)
             world.route("more", "/more", "orders")
             await world.push()
         assert (await world.get("/more")).body == "one"

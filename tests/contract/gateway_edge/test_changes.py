@@ -133,7 +133,7 @@ async def test_a_draining_instance_gets_nothing_new_and_is_idle_when_its_request
     assert not await world.driver.idle(*key, within=0.05)
     one.released.set()
     assert await world.driver.idle(*key, within=15)
-    assert (await asyncio.wait_for(slow, 5)).body == HELD
+    assert (await asyncio.wait_for(slow, 20)).body == HELD
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["new", "back"])

@@ -41,7 +41,7 @@ async def test_a_reload_that_must_wait_holds_up_nothing_else() -> None:
         world.service("orders", balance=Balance(kind=BalanceKind.ROUND_ROBIN), mesh_index=0)
         key = world.instance("orders", "two", two.port)
         world.offer()
-        await asyncio.wait_for(world.driver.routed(*key), 5)
+        await asyncio.wait_for(world.driver.routed(*key), 20)
         assert {(await world.get("/orders/x")).body for _ in range(8)} == {"one", "two"}
         assert world.driver.report().reloads == 0
         assert world.driver.report().revision < world.snapshot.revision
