@@ -140,7 +140,7 @@ def sabotage(kind: str) -> None:
 
         def answer_then_keep(store: SqliteStore, draft: Draft, answers: Answers) -> None:
             store._tell(answers)
-            asyncio.get_running_loop().call_later(0.02, keep, store, draft, answers)
+            asyncio.get_running_loop().call_later(0.2, keep, store, draft, answers)
 
         SqliteStore._keep = answer_then_keep  # type: ignore[method-assign,assignment]
     elif kind == "no-sync":
@@ -163,7 +163,7 @@ def sabotage(kind: str) -> None:
         publish = Watches.publish
 
         def skipping(watches: Watches, change: Change) -> None:
-            if change.revision % 5:
+            if change.revision % 2:
                 publish(watches, change)
 
         Watches.publish = skipping  # type: ignore[method-assign,assignment]
