@@ -132,7 +132,7 @@ def test_what_atolls_own_processes_say_is_found_as_one_service_and_does_not_grow
 
     until(lambda: {one["instance"] for one in own()} >= {"node", "control-plane", "telemetry"}, "all three are heard")
     said = next(one for one in own() if one["instance"] == "node" and one["scope"].startswith("atoll."))
-    assert said["level"] in {"INFO", "WARNING", "WARN"}
+    assert said["level"] in {"INFO", "WARN", "WARNING", "ERROR"}
     before = status(observed)["parts"]["logs"]["lines"]
     for _ in range(100):
         assert observed.api("GET", "/logs?source=platform&service=atoll&limit=1").json["records"]
