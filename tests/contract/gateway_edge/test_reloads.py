@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from atoll.gateway.breaker import TABLE
 from atoll.kit.clock import Instant
 from atoll.model.breaker import Breaker
 from atoll.model.policy import Policy
@@ -185,6 +186,11 @@ async def test_an_open_breaker_stays_open_over_a_reload() -> None:
         )
         await world.push()
         assert world.driver.report().reloads == 1
+        async with asyncio.timeout(
+            20
+        ):  # the old process tells the new one, which serves meanwhile: milliseconds, if both may run
+            while "key=orders " not in await world.runtime.ask(f"show table {TABLE}"):
+                await asyncio.sleep(0.005)
         seen = one.requests
         assert {(await world.get("/orders/x")).status for _ in range(10)} == {503}
         assert one.requests == seen
