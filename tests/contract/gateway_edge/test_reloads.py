@@ -186,10 +186,9 @@ async def test_an_open_breaker_stays_open_over_a_reload() -> None:
         )
         await world.push()
         assert world.driver.report().reloads == 1
-        async with asyncio.timeout(
-            20
-        ):  # the old process tells the new one, which serves meanwhile: milliseconds, if both may run
-            while "key=orders " not in await world.runtime.ask(f"show table {TABLE}"):
+        # the old process tells the new one, which serves meanwhile: milliseconds, if both may run
+        async with asyncio.timeout(20):
+            while "key=orders " not in await world.runtime.ask(f"show table {TABLE}"):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         seen = one.requests
         assert {(await world.get("/orders/x")).status for _ in range(10)} == {503}
