@@ -72,4 +72,5 @@ class Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)  # closing alone leaves the thread in accept()
         self._server.close()

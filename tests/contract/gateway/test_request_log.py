@@ -83,6 +83,7 @@ class Moody:
 
     def close(self) -> None:
         self.freed.set()
+        self.server.shutdown(socket.SHUT_RDWR)  # closing alone leaves the thread in accept()
         self.server.close()
 
 
