@@ -112,7 +112,7 @@ def flag(request: Request, name: str) -> bool:
         InvalidValue: it is neither.
     """
     said = request.query_params.get(name, "false").lower()
-    if said in {"true", "1", "yes", ""}:
+    if said in {"true", "1", "yes"}:
         return True
     if said in {"false", "0", "no"}:
         return False
