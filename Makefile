@@ -32,8 +32,8 @@ test: setup  # in the order of the files: what it says twice is the same; pytest
 	@$(BIN)/mypy
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow" -p no:randomly $(TOLD)
 
-slow: setup  # the contracts and regressions that take more than a few seconds each
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow tests/contract tests/regress tests/model
+slow: setup  # what takes more than a few seconds and has no target of its own
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow tests --ignore=tests/fault --ignore=tests/system
 
 system: setup  # whole platforms as a user has them, the slow ones too
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/system
